@@ -97,9 +97,9 @@ def _weights(rng: np.random.Generator, style: str, inputs: int, outputs: int) ->
 def _shifts(rng: np.random.Generator, style: str, weights: NDArray[np.int64]) -> NDArray[np.uint8]:
     outputs = len(weights)
     if style == "tie":
-        return rng.integers(0, 4, outputs).astype(np.uint8)
+        return rng.integers(0, 4, outputs, dtype=np.uint8)
     if style == "saturated":
-        return rng.integers(0, 25, outputs).astype(np.uint8)
+        return rng.integers(0, 25, outputs, dtype=np.uint8)
     spread = 128 * np.sqrt((weights**2).sum(axis=1)) + 1
     typical = np.ceil(np.log2(spread / 128)) + rng.integers(-1, 2, outputs)
-    return np.clip(typical, 0, 24).astype(np.uint8)
+    return np.asarray(np.clip(typical, 0, 24), np.uint8)

@@ -1,0 +1,1 @@
+"""Deterministic integer networks: one meaning on every machine, and on the chain."""

@@ -1,0 +1,199 @@
+"""Reads an ONNX file that may be hostile: bounded before it is parsed, and plain (one graph, no functions, no links).
+
+A protocol buffer of a few megabytes can ask a parser for gigabytes (millions of two-byte empty messages). So the wire
+format is walked first and everything that is not tensor data must fit a small budget.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import onnx
+from google.protobuf.message import DecodeError  # type: ignore[import-untyped]
+from numpy.typing import NDArray
+
+MAX_FILE_BYTES = 64 << 20
+MAX_STRUCTURE_BYTES = 1 << 20  # all but the tensors' data
+MAX_NODES = 1024
+MAX_ELEMENTS = 32 << 20  # of one tensor
+OPSETS = range(
+    13, 26
+)  # per-channel QuantizeLinear exists since 13; the operators used here mean the same in all of these
+
+_NESTED = {"model": {7: "graph"}, "graph": {5: "tensor"}, "tensor": {}}  # field numbers of onnx.proto
+_TENSOR_DATA = {4, 5, 9}  # float_data, int32_data, raw_data
+
+Tensor = NDArray[Any]
+
+
+class RefusedModel(ValueError):
+    """A model that is not accepted. node: which part; rule: the rule it breaks; advice: what to do about it."""
+
+    def __init__(self, node: str, rule: str, advice: str) -> None:
+        super().__init__(f"{node}: {rule}: {advice}")
+        self.node = node
+        self.rule = rule
+        self.advice = advice
+
+
+def parse(source: bytes | str | Path, refuse: type[RefusedModel]) -> onnx.ModelProto:
+    """The model in a file or its bytes, known to hold one plain graph of the standard operators.
+
+    Raises `refuse` naming the rule broken; OSError where a path cannot be read.
+    """
+    data = source if isinstance(source, bytes) else _read(Path(source), refuse)
+    if len(data) > MAX_FILE_BYTES:
+        raise refuse("file", "size", f"{len(data)} bytes, at most {MAX_FILE_BYTES} are read: use a smaller model")
+    try:
+        within = _structure_left(data, 0, len(data), "model", MAX_STRUCTURE_BYTES) >= 0
+    except (ValueError, IndexError) as error:
+        raise refuse("file", "parse", f"not an ONNX file ({error}): export the model again") from error
+    if not within:
+        advice = f"more than {MAX_STRUCTURE_BYTES} bytes besides tensor data: store tensors as raw_data, drop metadata"
+        raise refuse("file", "size", advice)
+    model = onnx.ModelProto()
+    try:
+        model.ParseFromString(data)
+    except DecodeError as error:
+        raise refuse("file", "parse", "not an ONNX file: export the model again") from error
+    _check_plain(model, refuse)
+    return model
+
+
+def label(node: onnx.NodeProto, index: int) -> str:
+    """How errors call a node: its name, place and operator, printable and short whatever the file says."""
+    return f"node {index} {_printable(node.name)!r} ({_printable(node.op_type)})"
+
+
+def read_tensor(tensor: onnx.TensorProto, where: str, refuse: type[RefusedModel]) -> Tensor:
+    """The values of a tensor stored in the file itself, in its stated type and shape."""
+    if tensor.data_location == onnx.TensorProto.EXTERNAL or tensor.external_data:
+        raise refuse(where, "external-data", "tensors must be stored in the file itself: save without external data")
+    shape = tuple(tensor.dims)
+    if any(size < 1 for size in shape) or len(shape) > 8 or math.prod(shape) > MAX_ELEMENTS:
+        raise refuse(where, "tensor", f"shape {shape[:8]} is empty or holds more than {MAX_ELEMENTS} elements")
+    try:
+        array: Tensor = onnx.numpy_helper.to_array(tensor)
+    except (ValueError, TypeError, KeyError, NotImplementedError) as error:
+        raise refuse(where, "tensor", f"its data does not fit its type and shape {shape}: export again") from error
+    if array.shape != shape:
+        raise refuse(where, "tensor", f"its data does not fit its shape {shape}: export the model again")
+    return array
+
+
+def read_attributes(
+    node: onnx.NodeProto, where: str, allowed: dict[str, float], refuse: type[RefusedModel]
+) -> dict[str, float]:
+    """A node's int and float attributes over the defaults `allowed`; any other name or kind is refused."""
+    values = dict(allowed)
+    for attribute in node.attribute:
+        if attribute.type in (onnx.AttributeProto.GRAPH, onnx.AttributeProto.GRAPHS):
+            raise refuse(where, "subgraph", "control flow is not accepted: export a plain feed-forward graph")
+        name = _printable(attribute.name)
+        if attribute.name not in allowed or attribute.ref_attr_name:
+            raise refuse(where, "attribute", f"attribute {name!r} is not accepted here: remove it")
+        if attribute.type == onnx.AttributeProto.INT:
+            values[name] = attribute.i
+        elif attribute.type == onnx.AttributeProto.FLOAT:
+            values[name] = attribute.f
+        else:
+            raise refuse(where, "attribute", f"attribute {name!r} must be a number")
+    return values
+
+
+def _read(path: Path, refuse: type[RefusedModel]) -> bytes:
+    with path.open("rb") as file:  # a pipe or device has no size to ask for, so the read itself is bounded
+        data = file.read(MAX_FILE_BYTES + 1)
+    if not data:
+        raise refuse("file", "parse", f"{path} is empty: export the model again")
+    return data
+
+
+def _structure_left(data: bytes, start: int, end: int, kind: str, budget: int) -> int:
+    """The budget left after the message data[start:end], tensor data not counted; stops early once it is negative."""
+    for number, wire, begin, value, stop in _fields(data, start, end):
+        if wire == 2 and number in _NESTED[kind]:
+            budget = _structure_left(data, value, stop, _NESTED[kind][number], budget - (value - begin))
+        elif wire == 2 and kind == "tensor" and number in _TENSOR_DATA:
+            budget -= value - begin
+        else:
+            budget -= stop - begin
+        if budget < 0:
+            break
+    return budget
+
+
+def _fields(data: bytes, start: int, end: int) -> Iterator[tuple[int, int, int, int, int]]:
+    """(field number, wire type, where the field begins, where its value begins, where it ends) of each field."""
+    at = start
+    while at < end:
+        begin = at
+        tag, at = _varint(data, at)
+        wire = tag & 7
+        value = at
+        if wire == 0:
+            _, at = _varint(data, at)
+        elif wire == 2:
+            length, value = _varint(data, at)
+            at = value + length
+        elif wire in (1, 5):
+            at += 8 if wire == 1 else 4
+        else:
+            raise ValueError("unknown wire type")
+        if at > end:
+            raise ValueError("a field runs past its message")
+        yield tag >> 3, wire, begin, value, at
+
+
+def _varint(data: bytes, at: int) -> tuple[int, int]:
+    value = 0
+    for shift in range(0, 70, 7):
+        byte = data[at]
+        at += 1
+        value |= (byte & 127) << shift
+        if byte < 128:
+            return value, at
+    raise ValueError("a number is too long")
+
+
+def _check_plain(model: onnx.ModelProto, refuse: type[RefusedModel]) -> None:
+    graph = model.graph
+    for opset in model.opset_import:
+        if opset.domain not in ("", "ai.onnx"):
+            advice = f"operator set {_printable(opset.domain)!r} is not accepted: use standard ONNX operators only"
+            raise refuse("file", "domain", advice)
+        if opset.version not in OPSETS:
+            advice = (
+                f"opset {opset.version} is not in {OPSETS.start}…{OPSETS.stop - 1}: convert with onnx.version_converter"
+            )
+            raise refuse("file", "opset", advice)
+    if len(model.opset_import) != 1:
+        raise refuse("file", "opset", "exactly one operator set must be named")
+    if model.functions:
+        raise refuse("file", "function", "local functions are not accepted: inline them")
+    if model.training_info or graph.sparse_initializer:
+        raise refuse("file", "plain", "training information and sparse tensors are not accepted: export for inference")
+    if not 0 < len(graph.node) <= MAX_NODES:
+        raise refuse("graph", "size", f"{len(graph.node)} nodes, 1 to {MAX_NODES} are accepted")
+    for index, node in enumerate(graph.node):
+        if node.domain not in ("", "ai.onnx"):
+            advice = f"domain {_printable(node.domain)!r} is not accepted: use standard ONNX operators only"
+            raise refuse(label(node, index), "domain", advice)
+    names = [value.name for value in graph.input] + [tensor.name for tensor in graph.initializer]
+    names += [name for node in graph.node for name in node.output]
+    twice = len(names) - len(set(names))
+    if twice or "" in names:
+        raise refuse("graph", "names", "every input, initializer and node output needs a name of its own")
+
+
+def _printable(text: str) -> str:
+    return "".join(character if character.isprintable() else "?" for character in text[:60])
+
+
+def read_scalar(array: Tensor) -> np.generic | None:
+    """The value of a tensor of one element, whatever its shape; None for any other."""
+    return array.reshape(-1)[0] if array.size == 1 else None
