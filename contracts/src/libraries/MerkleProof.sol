@@ -67,23 +67,26 @@ library MerkleProof {
         returns (bool)
     {
         if (siblings.length != depth || index >> depth != 0) return false;
-        bytes32 node = leaf;
-        // Each pair is laid out in the 64 bytes of scratch space, so no memory is allocated or expanded. The node goes to
-        // 0x00 or 0x20 by arithmetic on its index bit and the sibling to the other place: no branch, so a proof's gas
-        // depends on its depth and not on its index. A precompile call fails only for want of gas, when too little is left
-        // to encode any error; where address 2 has no precompile the call "succeeds" and returns nothing, which would leave
-        // the left node in place as the hash of the pair, so the size of the answer is checked as well.
+        bytes32 node;
+        // Each pair is laid out in the 64 bytes of scratch space, so no memory is allocated or expanded. A node goes to
+        // 0x00 or 0x20 by arithmetic on its index bit and its sibling to the other place: no branch, so a proof's gas
+        // depends on its depth and not on its index. The precompile writes each hash where the next pair wants it (after
+        // the last sibling no bit of the index is left: 0x00). Success is gathered and looked at once: a call fails only
+        // for want of gas, and then not even an error could be encoded. Where address 2 has no precompile the calls
+        // "succeed" and return nothing, which would leave the nodes in place as hashes: the answer's size is checked too.
         assembly ("memory-safe") {
+            let hashed := 1
+            let place := shl(5, and(index, 1))
+            mstore(place, leaf)
             let end := add(siblings.offset, shl(5, depth))
             for { let at := siblings.offset } lt(at, end) { at := add(at, 0x20) } {
-                let place := shl(5, and(index, 1))
-                mstore(place, node)
                 mstore(xor(place, 0x20), calldataload(at))
-                // Arguments are evaluated from the last to the first: the call comes before returndatasize.
-                if iszero(and(eq(returndatasize(), 0x20), staticcall(gas(), 2, 0x00, 0x40, 0x00, 0x20))) { revert(0, 0) }
-                node := mload(0x00)
                 index := shr(1, index)
+                place := shl(5, and(index, 1))
+                hashed := and(staticcall(gas(), 2, 0x00, 0x40, place, 0x20), hashed)
             }
+            if iszero(and(hashed, or(iszero(depth), eq(returndatasize(), 0x20)))) { revert(0, 0) }
+            node := mload(0x00)
         }
         return node == root;
     }
@@ -93,18 +96,19 @@ library MerkleProof {
     function rootOf(bytes32[] calldata nodes) internal view returns (bytes32 root) {
         uint256 count = nodes.length;
         if (count == 0 || count & (count - 1) != 0) revert NotPowerOfTwo(count);
-        // Level after level is hashed in place, in memory above the free pointer that nobody holds: pair i (64 bytes) is
-        // read whole before its hash is written at node i (32 bytes), which is never above the pair.
+        // Level after level is hashed in place, in memory above the free pointer that nobody holds: pair i (64 bytes)
+        // is read whole before its hash is written at node i (32 bytes), which is never above the pair.
         assembly ("memory-safe") {
             let level := mload(0x40)
             calldatacopy(level, nodes.offset, shl(5, count))
+            let hashed := 1
             for { } gt(count, 1) { } {
                 count := shr(1, count)
                 for { let i := 0 } lt(i, count) { i := add(i, 1) } {
-                    let made := staticcall(gas(), 2, add(level, shl(6, i)), 0x40, add(level, shl(5, i)), 0x20)
-                    if iszero(and(made, eq(returndatasize(), 0x20))) { revert(0, 0) }
+                    hashed := and(staticcall(gas(), 2, add(level, shl(6, i)), 0x40, add(level, shl(5, i)), 0x20), hashed)
                 }
             }
+            if iszero(and(hashed, or(eq(nodes.length, 1), eq(returndatasize(), 0x20)))) { revert(0, 0) }
             root := mload(level)
         }
     }
