@@ -70,10 +70,11 @@ library MerkleProof {
         bytes32 node;
         // Each pair is laid out in the 64 bytes of scratch space, so no memory is allocated or expanded. A node goes to
         // 0x00 or 0x20 by arithmetic on its index bit and its sibling to the other place: no branch, so a proof's gas
-        // depends on its depth and not on its index. The precompile writes each hash where the next pair wants it (after
-        // the last sibling no bit of the index is left: 0x00). Success is gathered and looked at once: a call fails only
-        // for want of gas, and then not even an error could be encoded. Where address 2 has no precompile the calls
-        // "succeed" and return nothing, which would leave the nodes in place as hashes: the answer's size is checked too.
+        // depends on its depth and not on its index. The precompile writes each hash where the next pair wants it
+        // (after the last sibling no bit of the index is left: 0x00). Success is gathered and looked at once: a call
+        // fails only for want of gas, and then not even an error could be encoded. Where address 2 has no precompile
+        // the calls "succeed" and return nothing, which would leave nodes in place as hashes: so the answer's size is
+        // checked too.
         assembly ("memory-safe") {
             let hashed := 1
             let place := shl(5, and(index, 1))
@@ -105,7 +106,8 @@ library MerkleProof {
             for { } gt(count, 1) { } {
                 count := shr(1, count)
                 for { let i := 0 } lt(i, count) { i := add(i, 1) } {
-                    hashed := and(staticcall(gas(), 2, add(level, shl(6, i)), 0x40, add(level, shl(5, i)), 0x20), hashed)
+                    let node := add(level, shl(5, i))
+                    hashed := and(staticcall(gas(), 2, add(node, shl(5, i)), 0x40, node, 0x20), hashed)
                 }
             }
             if iszero(and(hashed, or(eq(nodes.length, 1), eq(returndatasize(), 0x20)))) { revert(0, 0) }
