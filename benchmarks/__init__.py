@@ -1,0 +1,1 @@
+"""What `make bench` runs: performance is measured here, never asserted in timed tests."""

@@ -1,0 +1,140 @@
+"""Compiles contracts/src with py-solc-x and keeps the committed artifacts (ABI + bytecode) true.
+
+    python -m contracts.compiler            recompile into contracts/artifacts
+    python -m contracts.compiler --check    exit 1 if a committed artifact is stale
+
+The compiler is the native solc that py-solc-x installs; where its download host cannot be reached, point QUORATE_SOLC at a
+solc executable, or put npm's `solc` package under .tools/node_modules and it is run through contracts/solc.js.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import shutil
+import stat
+import sys
+from pathlib import Path
+from typing import Any
+
+SOLC_VERSION = "0.8.37"
+EVM_VERSION = "cancun"
+PACKAGE = Path(__file__).parent
+SOURCES = PACKAGE / "src"
+ARTIFACTS = PACKAGE / "artifacts"
+PROJECT = PACKAGE.parent
+
+
+class CompilerMissing(Exception):
+    """No solc of SOLC_VERSION could be found or installed."""
+
+
+def find_solc() -> Path:
+    """The solc executable to use. Raises CompilerMissing, saying what to do."""
+    if named := os.environ.get("QUORATE_SOLC"):
+        return Path(named)
+    module = PROJECT / ".tools" / "node_modules" / "solc"
+    if module.is_dir() and shutil.which("node"):
+        wrapper = PROJECT / ".tools" / "solc"
+        if not wrapper.exists():
+            wrapper.write_text(f'#!/bin/sh\nexec node "{PACKAGE / "solc.js"}" "{module}" "$@"\n')
+            wrapper.chmod(wrapper.stat().st_mode | stat.S_IEXEC)
+        return wrapper
+    import solcx
+
+    try:
+        return Path(solcx.install.get_executable(SOLC_VERSION))
+    except solcx.exceptions.SolcNotInstalled:
+        pass
+    try:
+        solcx.install_solc(SOLC_VERSION)
+    except Exception as error:
+        raise CompilerMissing(
+            f"solc {SOLC_VERSION} is not installed and could not be downloaded ({error}); "
+            f"run `npm install --prefix .tools solc@{SOLC_VERSION}` or set QUORATE_SOLC"
+        ) from error
+    return Path(solcx.install.get_executable(SOLC_VERSION))
+
+
+def compile_sources(sources: dict[str, str], *, optimise: bool = True) -> dict[str, dict[str, Any]]:
+    """Compile {path: source}; returns {path: {contract name: {"abi", "bytecode", "deployed_bytes"}}}.
+
+    Raises solcx.exceptions.SolcError with the compiler's own message; a warning is an error too.
+    """
+    import solcx
+
+    request = {
+        "language": "Solidity",
+        "sources": {path: {"content": text} for path, text in sources.items()},
+        "settings": {
+            "evmVersion": EVM_VERSION,
+            "optimizer": {"enabled": optimise, "runs": 10_000},
+            "viaIR": True,
+            "metadata": {"bytecodeHash": "none", "appendCBOR": False},
+            "outputSelection": {"*": {"*": ["abi", "evm.bytecode.object", "evm.deployedBytecode.object"]}},
+        },
+    }
+    output = solcx.compile_standard(request, solc_binary=find_solc())
+    problems = [e["formattedMessage"] for e in output.get("errors", []) if e["severity"] in ("error", "warning")]
+    if problems:
+        raise solcx.exceptions.SolcError("\n".join(problems))
+    return {
+        path: {
+            name: {
+                "abi": made["abi"],
+                "bytecode": "0x" + made["evm"]["bytecode"]["object"],
+                "deployed_bytes": len(made["evm"]["deployedBytecode"]["object"]) // 2,
+            }
+            for name, made in contracts.items()
+        }
+        for path, contracts in output["contracts"].items()
+    }
+
+
+def read_sources(*roots: Path) -> dict[str, str]:
+    """{path relative to the project: text} of every .sol file below the roots (default: contracts/src)."""
+    return {
+        path.relative_to(PROJECT).as_posix(): path.read_text()
+        for root in (roots or (SOURCES,))
+        for path in sorted(root.rglob("*.sol"))
+    }
+
+
+def build() -> dict[str, str]:
+    """{artifact file name: its text} for every deployable contract and every interface of contracts/src."""
+    made = {}
+    for path, contracts in compile_sources(read_sources()).items():
+        for name, artifact in contracts.items():
+            if artifact["abi"]:
+                text = json.dumps({"contract": name, "source": path, **artifact}, indent=1, sort_keys=True)
+                made[f"{name}.json"] = text + "\n"
+    return made
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--check", action="store_true", help="write nothing; exit 1 if an artifact is stale")
+    options = parser.parse_args()
+    try:
+        made = build()
+    except CompilerMissing as error:
+        sys.stderr.write(f"{error}\n")
+        return 2
+    have = {path.name: path.read_text() for path in ARTIFACTS.glob("*.json")}
+    stale = sorted(name for name in made.keys() | have.keys() if made.get(name) != have.get(name))
+    if options.check:
+        if stale:
+            sys.stderr.write(f"stale artifacts: {', '.join(stale)}; run `make artifacts`\n")
+        return 1 if stale else 0
+    ARTIFACTS.mkdir(exist_ok=True)
+    for name in have.keys() - made.keys():
+        (ARTIFACTS / name).unlink()
+    for name, text in made.items():
+        (ARTIFACTS / name).write_text(text)
+    sys.stdout.write(f"{len(made)} artifacts, {len(stale)} changed\n")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,249 @@
+// SPDX-License-Identifier: MIT
+pragma solidity 0.8.37;
+
+import {OracleStorage} from "./OracleStorage.sol";
+import {Demand, IDisputes, InputProof, Node, ResultProof} from "./interfaces/IDisputes.sol";
+import {IModelRegistry} from "./interfaces/IModelRegistry.sol";
+import {GasBudget} from "./libraries/GasBudget.sol";
+import {Job, JobLibrary, JobState, Phase, Terms} from "./libraries/Job.sol";
+import {MerkleProof} from "./libraries/MerkleProof.sol";
+import {Tally, TallyLibrary} from "./libraries/Tally.sol";
+
+/// @notice While Challenging, against revealed roots: refute one by executing a single item, or demand the nodes that
+/// nobody published until there is an item to execute. Nothing is forfeited here; settlement applies it.
+/// @dev The code behind ComputeOracle's fallback: it runs on the oracle's storage, and on its own has none worth using. A
+/// contract of its own only because one contract's code may not exceed 24,576 bytes.
+contract Disputes is OracleStorage, IDisputes {
+    using JobLibrary for JobState;
+    using TallyLibrary for Tally;
+
+    constructor(IModelRegistry registry_, uint256 referencePrice_) OracleStorage(registry_, referencePrice_) {}
+
+    // ---- While Challenging ----
+
+    function refute(Job calldata job, ResultProof calldata result, InputProof calldata input) external {
+        (bytes32 jobId, JobState storage state) = _inPhase(job, Phase.Challenging);
+        Tally storage tally = _unrefuted(jobId, result.root);
+        uint256 depth = MerkleProof.depthOf(job.terms.itemCount);
+        _checkResult(result, depth);
+        bytes32 rightLeaf = _rightLeaf(job.terms, result.index, input, depth);
+        if (rightLeaf == result.leaf) revert LeafIsRight(result.index, result.leaf);
+
+        if (tally.stands()) tally.fall(state, job.terms.quorum);
+        tally.refuter = msg.sender;
+        state.refutedSeats += tally.seats;
+        _promiseForfeit(jobId, state, tally, result, uint256(tally.seats) * job.terms.seatStake, depth);
+        emit Refuted(jobId, result.root, result.index, result.leaf, rightLeaf, msg.sender);
+    }
+
+    function demand(Job calldata job, Node calldata node) external payable {
+        (bytes32 jobId, JobState storage state) = _inPhase(job, Phase.Challenging);
+        Tally storage tally = _unrefuted(jobId, node.root);
+        _checkDemandable(jobId, state, job.terms, node);
+        uint256 bond = _bondFor(job.terms, node.level, tally.openDemands);
+        if (msg.value < bond) revert BondTooLow(bond, msg.value);
+
+        if (tally.stands()) tally.fall(state, job.terms.quorum);
+        tally.demands += 1;
+        tally.openDemands += 1;
+        if (node.level >= state.demandedLevels) state.demandedLevels = uint8(node.level + 1);
+        uint256 answerBy = block.timestamp + job.terms.responseWindow;
+        _demands[keccak256(abi.encode(jobId, node))] = Demand({
+            demander: msg.sender,
+            answerBy: uint40(answerBy),
+            answered: false,
+            released: false,
+            bond: uint96(bond),
+            repaid: 0
+        });
+        _credit(msg.sender, msg.value - bond);
+        emit Demanded(jobId, node.root, node.level, node.index, msg.sender, bond, answerBy);
+    }
+
+    function answer(Job calldata job, Node calldata node, bytes32[] calldata nodes, bytes32[] calldata siblings)
+        external
+    {
+        (bytes32 jobId, JobState storage state) = _inPhase(job, Phase.Challenging);
+        Tally storage tally = _unrefuted(jobId, node.root);
+        uint256 depth = MerkleProof.depthOf(job.terms.itemCount);
+        uint256 last = MerkleProof.lastLevel(depth);
+        if (node.level >= last) revert WrongLevel(node.level, last);
+        uint256 nodeDepth = MerkleProof.levelDepth(node.level, depth);
+        if (
+            nodes.length != 1 << (MerkleProof.levelDepth(node.level + 1, depth) - nodeDepth)
+                || !MerkleProof.verify(node.root, nodeDepth, node.index, MerkleProof.rootOf(nodes), siblings)
+        ) revert BadAnswer(node.root, node.level, node.index);
+
+        _closeDemand(jobId, state, tally, node, job.terms.quorum);
+        emit Answered(jobId, node.root, node.level, node.index, msg.sender, nodes);
+    }
+
+    function answerLeaf(Job calldata job, ResultProof calldata result, InputProof calldata input) external {
+        (bytes32 jobId, JobState storage state) = _inPhase(job, Phase.Challenging);
+        Tally storage tally = _unrefuted(jobId, result.root);
+        uint256 depth = MerkleProof.depthOf(job.terms.itemCount);
+        _checkResult(result, depth);
+        _checkInput(job.terms, result.index, input, depth);
+
+        Node memory node = Node(result.root, MerkleProof.lastLevel(depth), result.index);
+        _closeDemand(jobId, state, tally, node, job.terms.quorum);
+        emit LeafAnswered(jobId, result.root, result.index, msg.sender, result.leaf, input.row);
+    }
+
+    // ---- After settlement ----
+
+    function releaseBounty(Job calldata job, bytes32 root) external {
+        (bytes32 jobId,) = _inPhase(job, Phase.Settled);
+        Tally storage tally = _tally(jobId, root);
+        if (tally.refuter == address(0) || tally.bountyReleased) revert NothingToRelease();
+
+        tally.bountyReleased = true;
+        _credit(tally.refuter, tally.bounty);
+        emit BountyReleased(jobId, root, tally.refuter, tally.bounty);
+    }
+
+    function releaseBond(Job calldata job, Node calldata node) external {
+        (bytes32 jobId,) = _inPhase(job, Phase.Settled);
+        Tally storage tally = _tally(jobId, node.root);
+        Demand storage made = _demand(jobId, node);
+        uint256 amount = made.repaid;
+        uint256 burned = 0;
+        if (!made.answered && made.demander != address(0)) {
+            // On a root refuted by execution an open demand costs nothing. On a silenced root the demanders share one bond's
+            // worth: a lone demander gets its bond back, a flood burns.
+            amount = tally.refuter != address(0) ? made.bond : made.bond / tally.openDemands;
+            burned = made.bond - amount;
+        }
+        if (amount == 0 || made.released) revert NothingToRelease();
+
+        made.released = true;
+        _credit(made.demander, amount);
+        emit BondReleased(jobId, node.root, node.level, node.index, made.demander, amount);
+        _burn(burned);
+    }
+
+    // ---- Reading ----
+
+    function bondFor(Job calldata job, Node calldata node) external view returns (uint256) {
+        (bytes32 jobId,) = _known(job);
+        return _bondFor(job.terms, node.level, _tally(jobId, node.root).openDemands);
+    }
+
+    function demandOf(bytes32 jobId, Node calldata node) external view returns (Demand memory) {
+        return _demand(jobId, node);
+    }
+
+    function disputesOf() external view returns (address modelRegistry, uint256 referencePrice) {
+        return (address(REGISTRY), REFERENCE_PRICE);
+    }
+
+    // ---- Guards ----
+
+    /// A revealed root's tally.
+    function _tally(bytes32 jobId, bytes32 root) internal view returns (Tally storage tally) {
+        tally = _tallies[jobId][bytes29(root)];
+        if (tally.seats == 0) revert UnknownRoot(jobId, root);
+    }
+
+    function _unrefuted(bytes32 jobId, bytes32 root) private view returns (Tally storage tally) {
+        tally = _tally(jobId, root);
+        if (tally.refuter != address(0)) revert AlreadyRefuted(jobId, root);
+    }
+
+    function _checkResult(ResultProof calldata result, uint256 depth) private view {
+        if (!MerkleProof.verify(result.root, depth, result.index, result.leaf, result.siblings)) {
+            revert BadResultProof(result.root, result.index);
+        }
+    }
+
+    function _checkInput(Terms calldata terms, uint256 index, InputProof calldata input, uint256 depth) private view {
+        bytes32 leaf = MerkleProof.inputLeaf(input.row);
+        if (index >= terms.itemCount || !MerkleProof.verify(terms.dataRoot, depth, index, leaf, input.siblings)) {
+            revert BadInputProof(terms.dataRoot, index);
+        }
+    }
+
+    function _checkDemandable(bytes32 jobId, JobState storage state, Terms calldata terms, Node calldata node)
+        private
+        view
+    {
+        uint256 depth = MerkleProof.depthOf(terms.itemCount);
+        uint256 last = MerkleProof.lastLevel(depth);
+        if (node.level > last) revert NoSuchNode(node.level, node.index);
+        uint256 nodeDepth = MerkleProof.levelDepth(node.level, depth);
+        uint256 width = node.level == last ? terms.itemCount : 1 << nodeDepth;
+        if (node.index >= width) revert NoSuchNode(node.level, node.index);
+        if (_demand(jobId, node).demander != address(0)) {
+            revert AlreadyDemanded(node.root, node.level, node.index);
+        }
+        uint256 end = state.demandEnd(terms, node.level);
+        if (block.timestamp >= end) revert DemandTooLate(node.level, end);
+        if (node.level == 0) return;
+        uint256 step = nodeDepth - MerkleProof.levelDepth(node.level - 1, depth);
+        if (!_demand(jobId, Node(node.root, node.level - 1, node.index >> step)).answered) {
+            revert ParentNotAnswered(node.root, node.level, node.index);
+        }
+    }
+
+    // ---- Effects ----
+
+    function _demand(bytes32 jobId, Node memory node) internal view returns (Demand storage) {
+        return _demands[keccak256(abi.encode(jobId, node))];
+    }
+
+    /// The leaf that should stand at `index`. Only a completed execution gets here: if the registry runs out of gas, its
+    /// revert is this call's.
+    function _rightLeaf(Terms calldata terms, uint256 index, InputProof calldata input, uint256 depth)
+        private
+        view
+        returns (bytes32)
+    {
+        if (index >= terms.itemCount && input.row.length == 0 && input.siblings.length == 0) return 0;
+        _checkInput(terms, index, input, depth);
+        return MerkleProof.resultLeaf(index, REGISTRY.execute(terms.modelId, input.row));
+    }
+
+    /// Promises a refuted root's stake, which settlement forfeits: first the bonds of the answered demands on the leaf's
+    /// path, then half of the rest to the refuter. What is left over is burned.
+    function _promiseForfeit(
+        bytes32 jobId,
+        JobState storage state,
+        Tally storage tally,
+        ResultProof calldata result,
+        uint256 forfeit,
+        uint256 depth
+    ) private {
+        uint256 left = forfeit;
+        uint256 last = MerkleProof.lastLevel(depth);
+        for (uint256 level = 0; tally.demands != 0 && level <= last; level++) {
+            uint256 index = result.index >> (depth - MerkleProof.levelDepth(level, depth));
+            Demand storage made = _demand(jobId, Node(result.root, level, index));
+            if (!made.answered) break; // a level below is only demanded once this one is answered
+            uint256 repaid = made.bond < left ? made.bond : left;
+            made.repaid = uint96(repaid);
+            left -= repaid;
+        }
+        tally.bounty = uint96(left / 2);
+        state.owedToChallengers += uint128(forfeit - left + left / 2);
+    }
+
+    function _closeDemand(bytes32 jobId, JobState storage state, Tally storage tally, Node memory node, uint16 quorum)
+        private
+    {
+        Demand storage made = _demand(jobId, node);
+        if (made.demander == address(0) || made.answered) revert NotDemanded(node.root, node.level, node.index);
+        if (block.timestamp >= made.answerBy) revert AnswerTooLate(made.answerBy);
+
+        made.answered = true;
+        tally.openDemands -= 1;
+        if (tally.openDemands == 0) tally.rise(state, quorum);
+        _credit(msg.sender, made.bond);
+    }
+
+    function _bondFor(Terms calldata terms, uint256 level, uint256 openDemands) private view returns (uint256) {
+        uint256 depth = MerkleProof.depthOf(terms.itemCount);
+        uint256 price = block.basefee > REFERENCE_PRICE ? block.basefee : REFERENCE_PRICE;
+        uint256 gas = GasBudget.answer(level, depth, REGISTRY.model(terms.modelId).rowLength);
+        return GasBudget.MARGIN * gas * price * (1 + openDemands);
+    }
+}

@@ -1,0 +1,130 @@
+// SPDX-License-Identifier: MIT
+pragma solidity 0.8.37;
+
+import {Job} from "../libraries/Job.sol";
+
+/// One demand: somebody put up a bond to see a node of a result tree.
+struct Demand {
+    address demander; // 0 = never demanded
+    uint40 answerBy; // seconds: answers count before this
+    bool answered;
+    bool released;
+    uint96 bond; // wei; paid to the answerer, or back
+    uint96 repaid; // wei out of the forfeited stake of a root refuted below this node
+}
+
+/// A node of a result tree, as disputes name it: `level` l is binary depth min(4l, depth).
+struct Node {
+    bytes32 root;
+    uint256 level;
+    uint256 index;
+}
+
+/// A result leaf and where it stands: its siblings lead to `root`.
+struct ResultProof {
+    bytes32 root;
+    uint256 index;
+    bytes32 leaf;
+    bytes32[] siblings;
+}
+
+/// An input row and the siblings that lead to the job's dataRoot, at the same index.
+struct InputProof {
+    bytes row;
+    bytes32[] siblings;
+}
+
+/// @notice The oracle's disputes. Called at the oracle's own address, which lends this code its storage; see IComputeOracle.
+interface IDisputes {
+    // ---- Errors, in the order of the guards that raise them ----
+
+    /// No seat revealed this root.
+    error UnknownRoot(bytes32 jobId, bytes32 root);
+    /// The root is already refuted.
+    error AlreadyRefuted(bytes32 jobId, bytes32 root);
+    /// The leaf is not at that index under that root.
+    error BadResultProof(bytes32 root, uint256 index);
+    /// The row is not at that index under dataRoot, or a row was given for the padding.
+    error BadInputProof(bytes32 dataRoot, uint256 index);
+    /// The leaf is what it should be: nothing is refuted.
+    error LeafIsRight(uint256 index, bytes32 leaf);
+
+    /// The tree has no such node.
+    error NoSuchNode(uint256 level, uint256 index);
+    /// The node was demanded before: once ever.
+    error AlreadyDemanded(bytes32 root, uint256 level, uint256 index);
+    /// The level may not be demanded any more.
+    error DemandTooLate(uint256 level, uint256 demandEnd);
+    /// The node above was not demanded and answered.
+    error ParentNotAnswered(bytes32 root, uint256 level, uint256 index);
+    /// The payment is below the bond.
+    error BondTooLow(uint256 bond, uint256 got);
+    /// No such demand is open.
+    error NotDemanded(bytes32 root, uint256 level, uint256 index);
+    /// The demand's time is over.
+    error AnswerTooLate(uint256 answerBy);
+    /// Leaves are answered by answerLeaf, all other nodes by answer.
+    error WrongLevel(uint256 level, uint256 lastLevel);
+    /// The nodes given do not make up the demanded node.
+    error BadAnswer(bytes32 root, uint256 level, uint256 index);
+
+    // ---- Events ----
+
+    event Refuted(
+        bytes32 indexed jobId, bytes32 indexed root, uint256 index, bytes32 leaf, bytes32 rightLeaf, address refuter
+    );
+    event Demanded(
+        bytes32 indexed jobId,
+        bytes32 indexed root,
+        uint256 level,
+        uint256 index,
+        address demander,
+        uint256 bond,
+        uint256 answerBy
+    );
+    event Answered(
+        bytes32 indexed jobId, bytes32 indexed root, uint256 level, uint256 index, address answerer, bytes32[] nodes
+    );
+    event LeafAnswered(
+        bytes32 indexed jobId, bytes32 indexed root, uint256 index, address answerer, bytes32 leaf, bytes row
+    );
+    event BountyReleased(bytes32 indexed jobId, bytes32 indexed root, address indexed refuter, uint256 amount);
+    event BondReleased(
+        bytes32 indexed jobId, bytes32 indexed root, uint256 level, uint256 index, address demander, uint256 amount
+    );
+
+    // ---- While Challenging ----
+
+    /// @notice Refutes a root: executes the program on the row at one index and finds another leaf there than the root has.
+    /// Past itemCount the leaf must be 32 zero bytes, and `input` is empty.
+    function refute(Job calldata job, ResultProof calldata result, InputProof calldata input) external;
+
+    /// @notice Demands the nodes below a node of a revealed root (at the last level: the leaf and its row). The payment
+    /// must reach the bond; the rest is credited back. Unanswered until settlement, the root is refuted by silence.
+    function demand(Job calldata job, Node calldata node) external payable;
+
+    /// @notice Answers a demand above the last level and earns its bond.
+    /// @param nodes The node's descendants at the next level.
+    /// @param siblings The node's path to the root.
+    function answer(Job calldata job, Node calldata node, bytes32[] calldata nodes, bytes32[] calldata siblings) external;
+
+    /// @notice Answers a demand at the last level and earns its bond.
+    function answerLeaf(Job calldata job, ResultProof calldata result, InputProof calldata input) external;
+
+    /// @notice Credits the refuter of `root` with its bounty.
+    function releaseBounty(Job calldata job, bytes32 root) external;
+
+    /// @notice Credits a demander with what comes back to it: what a root refuted by execution repays, its open demand on
+    /// such a root, or its share of one bond in a root refuted by silence (bond / unanswered demands; the rest is burned).
+    function releaseBond(Job calldata job, Node calldata node) external;
+
+    // ---- Reading ----
+
+    function demandOf(bytes32 jobId, Node calldata node) external view returns (Demand memory);
+    /// @return Wei that demanding this node costs now, at this block's base fee.
+    function bondFor(Job calldata job, Node calldata node) external view returns (uint256);
+
+    /// @return modelRegistry The registry this code was deployed for.
+    /// @return referencePrice The reference price this code was deployed for, in wei a gas.
+    function disputesOf() external view returns (address modelRegistry, uint256 referencePrice);
+}

@@ -1,0 +1,137 @@
+// SPDX-License-Identifier: MIT
+pragma solidity 0.8.37;
+
+/// Where a job stands. Derived from facts and clock by JobLibrary.phase, never stored.
+enum Phase {
+    Drawing, // waiting for the seed
+    Committing, // winning tickets become seats, each with a sealed root
+    Revealing, // sealed roots are opened
+    Challenging, // wrong roots are refuted
+    Settling, // every window is over: anyone may call settle
+    Settled // the outcome is recorded
+}
+
+/// How a job ended. `Open` until `settle` records another.
+enum Outcome {
+    Open,
+    Accepted, // a result root won
+    Hung, // no root won
+    Expired // no seed or no quorum of seats in time
+}
+
+/// What a requester asks for, fixed at creation. Amounts in wei, windows in seconds.
+struct Terms {
+    bytes32 modelId;
+    bytes32 dataRoot;
+    bytes32 dataUriHash;
+    uint64 itemCount;
+    uint16 seats;
+    uint16 quorum;
+    uint96 seatStake;
+    uint96 reward;
+    uint96 callOutFee;
+    bytes32 goldRoot;
+    uint32 goldCount;
+    uint96 auditBond;
+    uint32 commitWindow;
+    uint32 revealWindow;
+    uint32 challengeWindow;
+    uint32 responseWindow;
+    address consumer;
+    uint32 callbackGas;
+}
+
+/// A job as it travels in calldata: everything its id commits to.
+struct Job {
+    address requester;
+    uint256 nonce;
+    Terms terms;
+}
+
+/// What changes about a job, all that storage holds of it.
+struct JobState {
+    // written by createJob, draw and commit
+    uint40 createdAt; // seconds; 0 = no such job
+    uint40 createdBlock;
+    uint96 totalStake; // wei, at the end of the block before creation
+    uint40 drawnAt; // seconds; 0 = not drawn
+    uint16 grantedSeats;
+    uint16 sealedCommitments; // committed and not yet revealed
+    // written by draw
+    bytes32 seed;
+    // written by the commit or reveal that ends its phase early, by reveals, disputes and settle
+    uint40 commitEndedAt; // seconds; 0 = not ended early
+    uint40 revealEndedAt; // seconds; 0 = not ended early
+    uint16 revealedSeats;
+    uint16 refutedSeats; // on roots refuted by execution
+    uint16 standingSeats; // on roots neither refuted nor with an open demand
+    uint16 standingRoots; // how many such roots
+    uint16 winningSeats; // 0 unless Accepted
+    bool quorumStands; // a standing root has a quorum
+    uint8 demandedLevels; // 1 + the deepest level demanded; 0 = none
+    Outcome outcome;
+    uint40 itemCount; // written by settle if Accepted, so that a verdict is read without the terms
+    // written by settle if Accepted
+    bytes32 root;
+    // written by refute
+    uint128 owedToChallengers; // wei of forfeited stake promised to refuters and demanders
+}
+
+/// @notice Ids and phases. Twin: contracts/job.py.
+library JobLibrary {
+    /// Blocks after the creation whose prevrandao seeds the draw: no one can know it at creation.
+    uint256 internal constant SEED_DELAY = 2;
+    /// Blocks for which the EVM can still read a block's hash.
+    uint256 internal constant HASH_WINDOW = 256;
+
+    /// @return The job's id on this chain and contract.
+    function id(Job calldata job) internal view returns (bytes32) {
+        return idOf(job.requester, job.nonce, job.terms);
+    }
+
+    /// @return The id of a job that `requester` makes on this chain and contract.
+    function idOf(address requester, uint256 nonce, Terms calldata terms) internal view returns (bytes32) {
+        return keccak256(abi.encode(block.chainid, address(this), requester, nonce, keccak256(abi.encode(terms))));
+    }
+
+    /// @return The block whose prevrandao seeds the draw.
+    function seedBlock(JobState storage state) internal view returns (uint256) {
+        return state.createdBlock + SEED_DELAY;
+    }
+
+    /// @return Whether the seed can no longer be read: the draw never came.
+    function isUndrawable(JobState storage state) internal view returns (bool) {
+        return state.drawnAt == 0 && block.number > seedBlock(state) + HASH_WINDOW;
+    }
+
+    /// @return Seconds at which the commit phase ends or ended.
+    function commitEnd(JobState storage state, Terms calldata terms) internal view returns (uint256) {
+        return state.commitEndedAt != 0 ? state.commitEndedAt : uint256(state.drawnAt) + terms.commitWindow;
+    }
+
+    /// @return Seconds at which the reveal phase ends or ended.
+    function revealEnd(JobState storage state, Terms calldata terms) internal view returns (uint256) {
+        return state.revealEndedAt != 0 ? state.revealEndedAt : commitEnd(state, terms) + terms.revealWindow;
+    }
+
+    /// @return Seconds until which level `level` may be demanded: each level has 2W more than the one above it.
+    function demandEnd(JobState storage state, Terms calldata terms, uint256 level) internal view returns (uint256) {
+        return revealEnd(state, terms) + terms.challengeWindow + 2 * level * terms.responseWindow;
+    }
+
+    /// @return Seconds at which Challenging ends: after the last possible answer there is time to refute.
+    function challengeEnd(JobState storage state, Terms calldata terms) internal view returns (uint256) {
+        return demandEnd(state, terms, state.demandedLevels);
+    }
+
+    /// @return Where the job stands at this block. The job must exist.
+    function phase(JobState storage state, Terms calldata terms) internal view returns (Phase) {
+        if (state.outcome != Outcome.Open) return Phase.Settled;
+        if (state.drawnAt == 0) return isUndrawable(state) ? Phase.Settling : Phase.Drawing;
+        if (block.timestamp < commitEnd(state, terms)) return Phase.Committing;
+        if (state.grantedSeats < terms.quorum) return Phase.Settling;
+        if (block.timestamp < revealEnd(state, terms)) return Phase.Revealing;
+        if (block.timestamp < challengeEnd(state, terms)) return Phase.Challenging;
+        return Phase.Settling;
+    }
+}

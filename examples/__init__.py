@@ -1,0 +1,1 @@
+"""Consumers and whole applications on top of the protocol."""
