@@ -93,48 +93,49 @@ def compile_sources(sources: dict[str, str], *, optimise: bool = True) -> dict[s
 
 
 def read_sources(*roots: Path) -> dict[str, str]:
-    """{path relative to the project: text} of every .sol file below the roots (default: contracts/src)."""
+    """{path relative to the project: text} of every .sol file below the roots."""
     return {
         path.relative_to(PROJECT).as_posix(): path.read_text()
-        for root in (roots or (SOURCES,))
+        for root in roots
         for path in sorted(root.rglob("*.sol"))
     }
 
 
-def build() -> dict[str, str]:
-    """{artifact file name: its text} for every deployable contract and every interface of contracts/src."""
+def build(sources: dict[str, str], below: str) -> dict[str, str]:
+    """{artifact file name: its text} for everything with an ABI whose source path begins with `below`."""
     made = {}
-    for path, contracts in compile_sources(read_sources()).items():
+    for path, contracts in compile_sources(sources).items():
         for name, artifact in contracts.items():
-            if artifact["abi"]:
+            if artifact["abi"] and path.startswith(below):
                 text = json.dumps({"contract": name, "source": path, **artifact}, indent=1, sort_keys=True)
                 made[f"{name}.json"] = text + "\n"
     return made
 
 
-def main() -> int:
+def main(sources: dict[str, str], artifacts: Path, below: str) -> int:
+    """Compile into `artifacts`, or check them. Exit status: 0, 1 if stale, 2 without a compiler."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--check", action="store_true", help="write nothing; exit 1 if an artifact is stale")
     options = parser.parse_args()
     try:
-        made = build()
+        made = build(sources, below)
     except CompilerMissing as error:
         sys.stderr.write(f"{error}\n")
         return 2
-    have = {path.name: path.read_text() for path in ARTIFACTS.glob("*.json")}
+    have = {path.name: path.read_text() for path in artifacts.glob("*.json")}
     stale = sorted(name for name in made.keys() | have.keys() if made.get(name) != have.get(name))
     if options.check:
         if stale:
             sys.stderr.write(f"stale artifacts: {', '.join(stale)}; run `make artifacts`\n")
         return 1 if stale else 0
-    ARTIFACTS.mkdir(exist_ok=True)
+    artifacts.mkdir(exist_ok=True)
     for name in have.keys() - made.keys():
-        (ARTIFACTS / name).unlink()
+        (artifacts / name).unlink()
     for name, text in made.items():
-        (ARTIFACTS / name).write_text(text)
+        (artifacts / name).write_text(text)
     sys.stdout.write(f"{len(made)} artifacts, {len(stale)} changed\n")
     return 0
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(main(read_sources(SOURCES), ARTIFACTS, below="contracts/src/"))

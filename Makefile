@@ -1,0 +1,59 @@
+# Every target sets itself up in .venv; nothing else on the machine is touched.
+SHELL := /bin/bash
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+PIP := $(BIN)/python -m pip --disable-pip-version-check --quiet
+# merkletools demands a package that does not build; its code does not need it.
+MERKLETOOLS := merkletools==1.0.3
+
+.PHONY: help demo test check bench artifacts format clean
+
+help:
+	@echo "make demo       the main job on an embedded dev chain: five operators, a lying majority refuted, a supplier paid"
+	@echo "make test       every test that the tools on this machine allow; prints what it skipped"
+	@echo "make check      format, lint, types, import floors, stale artifacts"
+	@echo "make bench      measure gas, inference and Merkle trees; writes benchmarks/results.md"
+	@echo "make artifacts  recompile the contracts"
+
+$(VENV)/bin/python:
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
+		{ echo "Quorate needs Python 3.11 or newer; $(PYTHON) is $$($(PYTHON) -V 2>&1). Try: make PYTHON=python3.12 …" >&2; exit 2; }
+	$(PYTHON) -m venv $(VENV)
+
+$(VENV)/.core: $(VENV)/bin/python pyproject.toml constraints.txt
+	$(PIP) install --constraint constraints.txt --editable '.[zoo]'
+	@touch $@
+
+$(VENV)/.dev: $(VENV)/.core
+	$(PIP) install --constraint constraints.txt --editable '.[dev]'
+	$(PIP) install --no-deps $(MERKLETOOLS)
+	@touch $@
+
+demo: $(VENV)/.core
+	$(BIN)/quorate demo
+
+test: $(VENV)/.dev
+	$(BIN)/python -m pytest $(ARGS)
+
+check: $(VENV)/.dev
+	$(BIN)/ruff format --check .
+	$(BIN)/ruff check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports --no-cache
+	$(BIN)/python -m contracts.compiler --check || { [ $$? -eq 2 ] && [ -z "$$QUORATE_REQUIRE_ALL" ]; }
+	$(BIN)/python -m tests.solidity.build --check || { [ $$? -eq 2 ] && [ -z "$$QUORATE_REQUIRE_ALL" ]; }
+
+bench: $(VENV)/.dev
+	$(BIN)/python -m benchmarks --write benchmarks/results.md
+
+artifacts: $(VENV)/.dev
+	$(BIN)/python -m contracts.compiler
+	$(BIN)/python -m tests.solidity.build
+
+format: $(VENV)/.dev
+	$(BIN)/ruff format .
+	$(BIN)/ruff check --fix .
+
+clean:
+	rm -rf $(VENV) build dist *.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis
