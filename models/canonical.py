@@ -31,7 +31,8 @@ from models.onnx_file import RefusedModel, Tensor, label, parse, read_attributes
 
 INPUT_NAME = "rows"
 OUTPUT_NAME = "logits"
-MAX_WIDTH = 96 << 10  # bytes of a row, and of any layer's activations
+MAX_ROW = 96 << 10  # bytes
+MAX_OUTPUTS = 65_535  # of any layer
 MAX_LAYERS = 64
 
 RULES: Mapping[str, str] = {
@@ -121,10 +122,10 @@ def _check_types(layer: Dense, where: str) -> None:
         raise NotCanonical(
             where, "shape", "weights must be int8 (outputs, inputs), bias int32 and shifts uint8 (outputs,)"
         )
-    if not (1 <= layer.inputs <= MAX_WIDTH and 1 <= layer.outputs <= MAX_WIDTH):
-        raise NotCanonical(
-            where, "shape", f"{layer.inputs} inputs and {layer.outputs} outputs: 1 to {MAX_WIDTH} are accepted"
-        )
+    if not 1 <= layer.inputs <= MAX_ROW:
+        raise NotCanonical(where, "shape", f"{layer.inputs} inputs: 1 to {MAX_ROW} are accepted")
+    if not 1 <= layer.outputs <= MAX_OUTPUTS:
+        raise NotCanonical(where, "shape", f"{layer.outputs} outputs: 1 to {MAX_OUTPUTS} are accepted")
 
 
 def _check_bounds(layer: Dense, where: str) -> None:
@@ -304,6 +305,9 @@ class _Reader:
             raise NotCanonical("graph", "output", "the output must be int32 of shape (n, classes)")
         if value in self._readers:
             raise NotCanonical("graph", "output", "nothing may read the logits: take the argmax outside the model")
+        for node in self._nodes:
+            if id(node) not in self._visited:
+                raise self._refuse(node, "chain", "it does not lead from the input to the logits: remove it")
         for rule, dimension, length in (
             ("input", self._graph.input[0].type.tensor_type.shape.dim[1], row_length),
             ("output", kind.shape.dim[1], output_length),
@@ -311,9 +315,6 @@ class _Reader:
             if dimension.HasField("dim_value") and dimension.dim_value != length:
                 advice = f"its declared length {dimension.dim_value} is not the layers' {length}"
                 raise NotCanonical("graph", rule, advice)
-        for node in self._nodes:
-            if id(node) not in self._visited:
-                raise self._refuse(node, "chain", "it does not lead from the input to the logits: remove it")
 
     def _next(self, value: str, operators: tuple[str, ...]) -> onnx.NodeProto:
         """The one node that reads a value, which must be one of the operators."""

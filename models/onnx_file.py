@@ -45,9 +45,11 @@ def parse(source: bytes | str | Path, refuse: type[RefusedModel]) -> onnx.ModelP
 
     Raises `refuse` naming the rule broken; OSError where a path cannot be read.
     """
-    data = source if isinstance(source, bytes) else _read(Path(source), refuse)
+    data = source if isinstance(source, bytes) else _read(Path(source))
+    if not data:
+        raise refuse("file", "parse", "it is empty: export the model again")
     if len(data) > MAX_FILE_BYTES:
-        raise refuse("file", "size", f"{len(data)} bytes, at most {MAX_FILE_BYTES} are read: use a smaller model")
+        raise refuse("file", "size", f"more than {MAX_FILE_BYTES} bytes: use a smaller model")
     try:
         within = _structure_left(data, 0, len(data), "model", MAX_STRUCTURE_BYTES) >= 0
     except (ValueError, IndexError) as error:
@@ -90,12 +92,14 @@ def read_attributes(
 ) -> dict[str, float]:
     """A node's int and float attributes over the defaults `allowed`; any other name or kind is refused."""
     values = dict(allowed)
+    seen: set[str] = set()
     for attribute in node.attribute:
         if attribute.type in (onnx.AttributeProto.GRAPH, onnx.AttributeProto.GRAPHS):
             raise refuse(where, "subgraph", "control flow is not accepted: export a plain feed-forward graph")
         name = _printable(attribute.name)
-        if attribute.name not in allowed or attribute.ref_attr_name:
-            raise refuse(where, "attribute", f"attribute {name!r} is not accepted here: remove it")
+        if attribute.name not in allowed or attribute.ref_attr_name or name in seen:
+            raise refuse(where, "attribute", f"attribute {name!r} is not accepted here, or stands twice: remove it")
+        seen.add(name)
         if attribute.type == onnx.AttributeProto.INT:
             values[name] = attribute.i
         elif attribute.type == onnx.AttributeProto.FLOAT:
@@ -105,12 +109,9 @@ def read_attributes(
     return values
 
 
-def _read(path: Path, refuse: type[RefusedModel]) -> bytes:
+def _read(path: Path) -> bytes:
     with path.open("rb") as file:  # a pipe or device has no size to ask for, so the read itself is bounded
-        data = file.read(MAX_FILE_BYTES + 1)
-    if not data:
-        raise refuse("file", "parse", f"{path} is empty: export the model again")
-    return data
+        return file.read(MAX_FILE_BYTES + 1)
 
 
 def _structure_left(data: bytes, start: int, end: int, kind: str, budget: int) -> int:
@@ -190,7 +191,9 @@ def _check_plain(model: onnx.ModelProto, refuse: type[RefusedModel]) -> None:
         raise refuse("graph", "names", "every input, initializer and node output needs a name of its own")
 
 
-def _printable(text: str) -> str:
+def _printable(text: str | bytes) -> str:
+    if isinstance(text, bytes):  # what protobuf gives for a name that is not UTF-8
+        text = text[:60].decode("utf-8", "replace")
     return "".join(character if character.isprintable() else "?" for character in text[:60])
 
 
