@@ -14,12 +14,14 @@ import warnings
 from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 from onnx import NodeProto, TensorProto, helper, numpy_helper
 from sklearn.exceptions import ConvergenceWarning
 from sklearn.metrics import balanced_accuracy_score
+from sklearn.model_selection import LeaveOneGroupOut, StratifiedGroupKFold, StratifiedKFold
 from sklearn.neural_network import MLPClassifier
 
 from models.canonical import to_onnx
@@ -105,6 +107,21 @@ def export_float(weights: list[NDArray[np.float64]], biases: list[NDArray[np.flo
     return bytes(
         helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=8).SerializeToString()
     )
+
+
+def fold_at_random(table: Table, count: int) -> Folds:
+    """`count` folds with every class in each in proportion, whatever the rows have to do with each other."""
+    splitter: Any = StratifiedKFold
+    folds: Folds = splitter(count, shuffle=True, random_state=0).split(table.values, table.labels)
+    return folds
+
+
+def fold_by_group(table: Table, groups: NDArray[np.str_], count: int | None = None) -> Folds:
+    """Folds that keep the rows of a group (n,) on one side: `count` of them, or one for each group."""
+    grouped: Any = StratifiedGroupKFold
+    splitter: Any = LeaveOneGroupOut() if count is None else grouped(count, shuffle=True, random_state=0)
+    folds: Folds = splitter.split(table.values, table.labels, groups)
+    return folds
 
 
 def cross_validate(recipe: Recipe, table: Table, folds: Folds) -> dict[str, float]:

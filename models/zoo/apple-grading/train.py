@@ -3,9 +3,17 @@
 from __future__ import annotations
 
 import numpy as np
-from sklearn.model_selection import StratifiedGroupKFold, StratifiedKFold
 
-from models.zoo.training import Recipe, Table, cross_validate, output_folder, read_table, write
+from models.zoo.training import (
+    Recipe,
+    Table,
+    cross_validate,
+    fold_at_random,
+    fold_by_group,
+    output_folder,
+    read_table,
+    write,
+)
 
 BANDS = (410, 435, 460, 485, 510, 535, 560, 585, 610, 645, 680, 705, 730, 760, 810, 860, 900, 940)
 ORIGINS = ("polish", "turkish")
@@ -32,14 +40,12 @@ def main() -> None:
     values = np.array([[float(line[name]) for name in features] for _, line in lines])
     table = Table(values, np.array([index for index, _ in lines]))
     fruits = np.array([f"{index}/{line['Group']}" for index, line in lines])
-    by_fruit = StratifiedGroupKFold(10, shuffle=True, random_state=0).split(values, table.labels, fruits)
-    random = StratifiedKFold(10, shuffle=True, random_state=0).split(values, table.labels)
     accuracy = {
         "method": "10-fold cross-validation by fruit; random_folds has the same fruit on both sides, and flatters",
         "rows": len(lines),
         "fruits": len(set(fruits)),
-        **cross_validate(recipe, table, by_fruit),
-        "random_folds": cross_validate(recipe, table, random),
+        **cross_validate(recipe, table, fold_by_group(table, fruits, 10)),
+        "random_folds": cross_validate(recipe, table, fold_at_random(table, 10)),
         "always_turkish": round(float((table.labels == 1).mean()), 3),
     }
     print(write(recipe, table, accuracy, output_folder(__file__)))

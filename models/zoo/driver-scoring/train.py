@@ -3,9 +3,17 @@
 from __future__ import annotations
 
 import numpy as np
-from sklearn.model_selection import LeaveOneGroupOut, StratifiedKFold
 
-from models.zoo.training import Recipe, Table, cross_validate, output_folder, read_table, write
+from models.zoo.training import (
+    Recipe,
+    Table,
+    cross_validate,
+    fold_at_random,
+    fold_by_group,
+    output_folder,
+    read_table,
+    write,
+)
 
 STATISTICS = ("mean", "std", "min", "max")
 AXES = ("aclnx", "aclny", "aclnz", "girox", "giroy", "giroz")
@@ -33,8 +41,8 @@ def main() -> None:
     values = np.array([[float(line[name]) for name in features] for line in lines])
     table = Table(values, np.array([int(line["aggressive"]) for line in lines]))
     trips = np.array([line["trip"] for line in lines])
-    honest = cross_validate(recipe, table, LeaveOneGroupOut().split(values, table.labels, trips))
-    random = cross_validate(recipe, table, StratifiedKFold(5, shuffle=True, random_state=0).split(values, table.labels))
+    honest = cross_validate(recipe, table, fold_by_group(table, trips))
+    random = cross_validate(recipe, table, fold_at_random(table, 5))
     accuracy = {
         "method": "leave one trip out; random_folds shows the same driving on both sides, and flatters",
         "rows": len(lines),

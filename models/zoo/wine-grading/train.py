@@ -4,9 +4,8 @@ from __future__ import annotations
 
 import numpy as np
 from sklearn.datasets import load_wine
-from sklearn.model_selection import StratifiedKFold
 
-from models.zoo.training import Recipe, Table, cross_validate, output_folder, write
+from models.zoo.training import Recipe, Table, cross_validate, fold_at_random, output_folder, write
 
 
 def main() -> None:
@@ -27,9 +26,15 @@ def main() -> None:
         },
     )
     table = Table(np.asarray(wine.data, np.float64), np.asarray(wine.target, np.int64))
-    folds = StratifiedKFold(10, shuffle=True, random_state=0).split(table.values, table.labels)
     accuracy = {"method": "10-fold cross-validation, stratified", "rows": len(table.labels)}
-    print(write(recipe, table, {**accuracy, **cross_validate(recipe, table, folds)}, output_folder(__file__)))
+    print(
+        write(
+            recipe,
+            table,
+            {**accuracy, **cross_validate(recipe, table, fold_at_random(table, 10))},
+            output_folder(__file__),
+        )
+    )
 
 
 if __name__ == "__main__":
