@@ -1,0 +1,231 @@
+"""Gas of every entry point, from the receipts of real transactions on the embedded dev chain.
+
+Addresses and salts differ in their zero bytes, so figures move by a few dozen gas between runs of different keys; the keys
+here are fixed, and the snapshot test allows one part in a hundred.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from itertools import pairwise
+from typing import Any
+
+import numpy as np
+from eth_utils import keccak
+from numpy.typing import NDArray
+
+from contracts import block_header, commitment
+from contracts.compute_oracle import DEV_BOUNDS
+from contracts.deployment import Contracts, deploy
+from contracts.disputes import InputProof, Node, ResultProof
+from contracts.endpoint import Call, Endpoint
+from contracts.job import NOBODY, Job, Terms, data_uri_hash, quorum_bounds, seed_block
+from contracts.merkle import MerkleTree, input_leaf, result_leaf
+from contracts.stake import odds_factor, winning_tickets
+from contracts.transactor import Receipt, Transactor
+from coordinator.devnet import dev_keys, running_chain
+from models import zoo
+from models.interpreter import run
+from models.network import Dense, IntegerNetwork
+from models.program import compile_network, model_id
+
+JURIES = (3, 5, 10, 31)
+WINDOW = 3600
+DATA_URI = "file:///benchmark.rows"
+
+
+def measure() -> list[dict[str, Any]]:
+    """The rows {"name", "value", "unit"} of this table. Takes some minutes."""
+    with running_chain("py-evm", block_time=0.05) as url:
+        return [{"name": name, "value": gas, "unit": "gas"} for name, gas in _Stage(url).measure().items()]
+
+
+@dataclass
+class _Played:
+    """One job's data, results and receipts."""
+
+    job: Job
+    job_id: bytes
+    rows: list[bytes]
+    outputs: list[bytes]
+    inputs: MerkleTree
+    results: MerkleTree
+    gas: dict[str, list[int]]
+
+
+class _Stage:
+    """A deployment with 31 workers, on which jobs are played through."""
+
+    def __init__(self, url: str) -> None:
+        keys = dev_keys(max(JURIES) + 1)
+        self.endpoint = Endpoint(url)
+        self.requester, *self.workers = (Transactor(Endpoint(url), key) for key in keys)
+        self.contracts = Contracts(self.endpoint, deploy(self.requester, DEV_BOUNDS))
+        self.oracle, self.disputes = self.contracts.oracle, self.contracts.disputes
+        self.nonce = 0
+
+    def measure(self) -> dict[str, int]:
+        wine = zoo.load("wine-grading").network
+        rows, _ = zoo.wine_rows()
+        seat_stake = self._register(wine) * 8
+        figures = {"stake": self._fund(seat_stake)}
+        for seats in JURIES:
+            self._play(wine, rows, seats, seat_stake)  # warms every worker's slots
+            played = self._play(wine, rows, seats, seat_stake)
+            figures[f"job/direct/{seats}"] = sum(map(sum, played.gas.values()))
+            if seats == 3:
+                figures |= {name: max(gas) for name, gas in played.gas.items()}
+        disputed = self._play(wine, rows, 3, seat_stake, lie=True)
+        figures |= {name: max(gas) for name, gas in disputed.gas.items() if name in ("demand", "answer")}
+        figures["refute/wine-grading"] = disputed.gas["refute"][0]
+        random = np.random.default_rng(0).integers(0, 256, (1000, 13), dtype=np.uint8)
+        figures["refute/13-32-16-3/1000"] = self._play(wine, random, 3, seat_stake, lie=True).gas["refute"][0]
+        figures["verdict/depth10"] = self._verdict(wine, random, seat_stake)
+        figures["execute/13-32-16-3"] = self.contracts.registry.model(model_id(compile_network(wine))).execution_gas
+        wide = _network((64, 128, 64, 10))
+        self._register(wide)
+        execution = self.contracts.registry.model(model_id(compile_network(wide))).execution_gas
+        figures["gas_per_mac/64-128-64-10"] = round(execution / wide.macs, 2)
+        return figures
+
+    def _register(self, network: IntegerNetwork) -> int:
+        program = compile_network(network)
+        self.requester.send(self.contracts.registry.register([], program))
+        return self.oracle.min_seat_stake(model_id(program), 1000)
+
+    def _fund(self, stake: int) -> int:
+        receipts = [worker.send(self.oracle.deposit(stake)) for worker in self.workers]
+        return receipts[-1]["gasUsed"]
+
+    def _play(
+        self, network: IntegerNetwork, rows: NDArray[np.uint8], seats: int, stake: int, *, lie: bool = False
+    ) -> _Played:
+        """One job from creation to the last release; with `lie`, one seat's root is wrong and is refuted."""
+        jury = self.workers[:seats]
+        self._fit_stake(jury, stake)
+        played = self._create(network, rows, seats, stake)
+        self._draw(played)
+        wrong = MerkleTree([*played.results.nodes(played.results.depth, 0, len(rows) - 1), bytes(32)]) if lie else None
+        trees = [wrong if wrong and worker is jury[-1] else played.results for worker in jury]
+        for worker, tree in zip(jury, trees, strict=True):
+            played.gas.setdefault("commit", []).append(self._commit(played, worker, tree.root))
+        for worker, tree in zip(jury, trees, strict=True):
+            opening = self.oracle.reveal(played.job, worker.sender, tree.root, _salt(played.job_id, tree.root))
+            played.gas.setdefault("reveal", []).append(worker.send(opening)["gasUsed"])
+        if wrong:
+            self._dispute(played, wrong, jury)
+        self._advance(WINDOW * 4)
+        played.gas["settle"] = [self._send(self.oracle.settle(played.job, played.results.root))]
+        release = self.oracle.release(played.job, [worker.sender for worker in jury])
+        played.gas["release"] = [self._send(release)]
+        return played
+
+    def _fit_stake(self, jury: Sequence[Transactor], seat_stake: int) -> None:
+        """Leave exactly the jury's stake bonded, so that every ticket wins and nobody else's does."""
+        for worker in self.workers:
+            account, _, _ = self.oracle.account(worker.sender)
+            wanted = seat_stake if worker in jury else 0
+            if account.bonded < wanted:
+                worker.send(self.oracle.deposit(wanted - account.bonded))
+            elif account.bonded > wanted:
+                worker.send(self.oracle.unbond(account.bonded - wanted))
+
+    def _create(self, network: IntegerNetwork, rows: NDArray[np.uint8], seats: int, stake: int) -> _Played:
+        given = [row.tobytes() for row in rows]
+        outputs = [output.astype(">i4").tobytes() for output in run(network, rows)]
+        inputs = MerkleTree([input_leaf(row) for row in given])
+        results = MerkleTree([result_leaf(i, output) for i, output in enumerate(outputs)])
+        terms = Terms(
+            model_id=model_id(compile_network(network)),
+            data_root=inputs.root,
+            data_uri_hash=data_uri_hash(DATA_URI),
+            item_count=len(given),
+            seats=seats,
+            quorum=quorum_bounds(seats)[0],
+            seat_stake=stake,
+            reward=10**15,
+            call_out_fee=0,
+            gold_root=bytes(32),
+            gold_count=0,
+            audit_bond=0,
+            commit_window=WINDOW,
+            reveal_window=WINDOW,
+            challenge_window=WINDOW,
+            response_window=WINDOW // 60,
+            consumer=NOBODY,
+            callback_gas=0,
+        )
+        self.nonce += 1
+        job = Job(self.requester.sender, self.nonce, terms)
+        job_id = job.id(self.endpoint.chain_id, self.oracle.address)
+        created = self._send(self.oracle.create_job(self.nonce, terms, DATA_URI))
+        return _Played(job, job_id, given, outputs, inputs, results, {"create": [created]})
+
+    def _draw(self, played: _Played) -> None:
+        state = self.oracle.job_state(played.job_id)
+        for _ in range(3):
+            self.endpoint.ask("evm_mine")
+        header = block_header.fetch(self.endpoint, seed_block(state))
+        played.gas["draw"] = [self._send(self.oracle.draw(played.job_id, header))]
+
+    def _commit(self, played: _Played, worker: Transactor, root: bytes) -> int:
+        state, terms = self.oracle.job_state(played.job_id), played.job.terms
+        expected = odds_factor(WINDOW, WINDOW) * terms.seats * terms.seat_stake
+        tickets = self.oracle.stake_before(worker.sender, state.created_block) // terms.seat_stake
+        won = list(winning_tickets(state.seed, worker.sender, tickets, expected, state.total_stake))
+        sealed = commitment.compute(played.job_id, worker.sender, root, _salt(played.job_id, root))
+        hidden = commitment.seal(root, keccak(b"benchmark"), sealed)
+        return int(worker.send(self.oracle.commit(played.job, sealed, hidden, won))["gasUsed"])
+
+    def _dispute(self, played: _Played, wrong: MerkleTree, jury: Sequence[Transactor]) -> None:
+        """Demand one node of the wrong root, have it answered, and refute its last leaf."""
+        job, index = played.job, len(played.rows) - 1
+        node = Node(wrong.root, 0, 0)
+        bond = 2 * self.disputes.bond_for(job, node)
+        played.gas["demand"] = [jury[0].send(self.disputes.demand(job, node, bond))["gasUsed"]]
+        answer = self.disputes.answer(job, node, wrong.nodes(4, 0, 16), [])
+        played.gas["answer"] = [jury[-1].send(answer)["gasUsed"]]
+        leaf = ResultProof(wrong.root, index, bytes(32), wrong.proof(index))
+        given = InputProof(played.rows[index], played.inputs.proof(index))
+        fresh = Transactor(self.endpoint, keccak(b"refuter"))
+        self.endpoint.ask("anvil_setBalance", fresh.sender, hex(10**20))
+        played.gas["refute"] = [fresh.send(self.disputes.refute(job, leaf, given))["gasUsed"]]
+
+    def _verdict(self, network: IntegerNetwork, rows: NDArray[np.uint8], stake: int) -> int:
+        """Execution gas of a verdict read at depth 10, as a consumer's call pays it: cold storage, no transaction."""
+        played = self._play(network, rows, 3, stake)
+        proof = [bytes(sibling) for sibling in played.results.proof(7)]
+        function = self.oracle.contract.functions.verdict(played.job_id, 7, played.outputs[7], proof)
+        data = function._encode_transaction_data()
+        raw = bytes.fromhex(data[2:])
+        zeros = raw.count(0)
+        execution = int(self.endpoint.ask("eth_estimateGas", {"to": self.oracle.address, "data": data}), 16)
+        return execution - 21_000 - 4 * zeros - 16 * (len(raw) - zeros)
+
+    def _send(self, call: Call) -> int:
+        receipt: Receipt = self.requester.send(call)
+        return int(receipt["gasUsed"])
+
+    def _advance(self, seconds: int) -> None:
+        self.endpoint.ask("evm_increaseTime", seconds)
+        self.endpoint.ask("evm_mine")
+
+
+def _salt(job_id: bytes, root: bytes) -> bytes:
+    return keccak(job_id + root)
+
+
+def _network(widths: Sequence[int]) -> IntegerNetwork:
+    """A dense network of these widths with small seeded weights."""
+    random = np.random.default_rng(1)
+    layers = []
+    for inputs, outputs in pairwise(widths):
+        layers.append(
+            Dense(
+                random.integers(-20, 21, (outputs, inputs)).astype(np.int8),
+                random.integers(-1000, 1001, outputs).astype(np.int32),
+                np.full(outputs, 7, np.uint8),
+            )
+        )
+    return IntegerNetwork((*layers[:-1], replace(layers[-1], shifts=None)))
