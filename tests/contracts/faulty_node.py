@@ -1,0 +1,97 @@
+"""A JSON-RPC node between a test and a real chain that can be told to misbehave; all else reaches the chain unchanged."""
+
+from __future__ import annotations
+
+import json
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from typing import Any
+
+import requests
+
+Answer = dict[str, Any] | int | str
+"""A JSON-RPC answer, an HTTP status to fail with, or a page of text."""
+Fault = Callable[[list[Any], Callable[[], dict[str, Any]]], Answer]
+"""Given the parameters and a way to ask the chain, what the node answers."""
+
+
+class FaultyNode:
+    """Answers at `url`. `faults` by method are asked first; `seen` has each request's method and parameters, in order."""
+
+    def __init__(self, upstream: str) -> None:
+        self.upstream = upstream
+        self.faults: dict[str, Fault] = {}
+        self.seen: list[tuple[str, list[Any]]] = []
+        self._server = ThreadingHTTPServer(("127.0.0.1", 0), self._responder())
+        self.url = f"http://127.0.0.1:{self._server.server_port}"
+
+    def count(self, method: str) -> int:
+        """How many requests of a method came."""
+        return sum(1 for seen, _ in self.seen if seen == method)
+
+    def parameters(self, method: str) -> list[list[Any]]:
+        """The parameters of each request of a method."""
+        return [given for seen, given in self.seen if seen == method]
+
+    def answer(self, body: bytes) -> Answer:
+        request = json.loads(body)
+        method, given = request["method"], request.get("params", [])
+        self.seen.append((method, given))
+
+        def ask() -> dict[str, Any]:
+            answered: dict[str, Any] = requests.post(self.upstream, json=request, timeout=30).json()
+            return answered
+
+        said = self.faults[method](given, ask) if method in self.faults else ask()
+        return {"jsonrpc": "2.0", "id": request["id"], **said} if isinstance(said, dict) else said
+
+    def _responder(self) -> type[BaseHTTPRequestHandler]:
+        node = self
+
+        class Responder(BaseHTTPRequestHandler):
+            protocol_version = "HTTP/1.1"
+
+            def do_POST(self) -> None:
+                said = node.answer(self.rfile.read(int(self.headers["Content-Length"])))
+                text = (said if isinstance(said, str) else json.dumps(said)).encode()
+                self.send_response(said if isinstance(said, int) else 200)
+                self.send_header("Content-Length", str(len(text)))
+                self.end_headers()
+                self.wfile.write(text)
+
+            def log_message(self, format: str, *args: Any) -> None:
+                """Quiet: what came is in `seen`."""
+
+        return Responder
+
+    def serve(self) -> None:
+        self._server.serve_forever(poll_interval=0.05)
+
+    def close(self) -> None:
+        self._server.shutdown()
+        self._server.server_close()
+
+
+@contextmanager
+def faulty_node(upstream: str) -> Iterator[FaultyNode]:
+    """A FaultyNode before the chain at `upstream`, without faults yet."""
+    node = FaultyNode(upstream)
+    thread = threading.Thread(target=node.serve, daemon=True)
+    thread.start()
+    try:
+        yield node
+    finally:
+        node.close()
+        thread.join()
+
+
+def once(fault: Fault) -> Fault:
+    """The fault on the first request only; later ones reach the chain."""
+    left = [fault]
+
+    def choose(given: list[Any], ask: Callable[[], dict[str, Any]]) -> Answer:
+        return left.pop()(given, ask) if left else ask()
+
+    return choose
