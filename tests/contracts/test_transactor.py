@@ -456,7 +456,7 @@ def test_a_forgotten_transaction_is_sent_again_under_its_nonce_for_an_eighth_mor
     node: FaultyNode, harness: Contract
 ) -> None:
     node.faults["eth_sendRawTransaction"] = once(swallow)
-    receipt = Transactor(node.url, FIRST, stuck_after=0.3).send(harness.functions.bump())
+    receipt = Transactor(node.url, FIRST, stuck_after=0.3, patience=30).send(harness.functions.bump())
     forgotten, landed = sent_fields(node)[:2]
     assert receipt["status"] == 1
     assert landed["nonce"] == forgotten["nonce"]
@@ -537,7 +537,7 @@ def test_what_an_earlier_life_left_in_the_mempool_is_replaced_at_the_price_the_n
 
     node.faults |= {"eth_getTransactionCount": one_more, "eth_sendRawTransaction": want_more}
     before = nonce_of(node.upstream)
-    receipt = Transactor(node.url, FIRST, stuck_after=0.2).send(harness.functions.bump())
+    receipt = Transactor(node.url, FIRST, stuck_after=0.2, patience=30).send(harness.functions.bump())
     offers = sent_fields(node)
     assert {offer["nonce"] for offer in offers} == {before}
     assert [offer["maxFeePerGas"] for offer in offers] == sorted({offer["maxFeePerGas"] for offer in offers})
