@@ -74,7 +74,7 @@ contract RevertHarness {
     /// @notice Needs far more gas once `count` is odd, so that an estimate made before is too low.
     function work() external {
         if (count % 2 == 1) {
-            for (uint256 i; i < 200; ++i) {
+            for (uint256 i; i < 4000; ++i) {
                 opensAt = uint256(keccak256(abi.encode(opensAt, i)));
             }
         } else {
