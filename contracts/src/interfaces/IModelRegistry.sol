@@ -8,8 +8,8 @@ pragma solidity 0.8.37;
 interface IModelRegistry {
     /// @param rowLength bytes in an input row
     /// @param outputLength logits in an output; the output itself is 4 bytes a logit, int32, big endian
-    /// @param executionGas gas of `execute` measured at registration, plus the cold-access charges that a first call in a
-    /// transaction pays on top; the same for every row
+    /// @param executionGas gas of `execute` as `measure` found it at registration, plus what cold access costs the first
+    /// call of a transaction on top; the same for every row
     /// @param programLength bytes in the program
     struct Model {
         uint256 rowLength;
@@ -92,6 +92,10 @@ interface IModelRegistry {
     /// @notice Run a model on one row.
     /// @return output the logits, 4 bytes each, int32, big endian
     function execute(bytes32 modelId, bytes calldata row) external view returns (bytes memory output);
+
+    /// @notice Gas that one `execute` on a row of 255s takes: the call with its arguments and its result, as a calling contract
+    /// pays them. What the transaction has not touched before is charged as cold.
+    function measure(bytes32 modelId) external view returns (uint256 executionGas);
 
     /// @notice What is known of a registered model; reverts with UnknownModel otherwise.
     function model(bytes32 modelId) external view returns (Model memory);

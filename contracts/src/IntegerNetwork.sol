@@ -1,0 +1,462 @@
+// SPDX-License-Identifier: MIT
+pragma solidity 0.8.37;
+
+import {IModelRegistry} from "./interfaces/IModelRegistry.sol";
+
+/// @title The judge: runs a program (docs/program.md) on one row, exactly as models/integer_ops.py defines it
+/// @notice Gas depends on the program alone, never on the row: no branch and no address is taken from data.
+/// @dev How thirty multiplications become three. Activations are a byte string, most significant first; a channel's weights
+/// lie reversed, as w + 128. Of thirty activations and their thirty weights, each in the low 30 bytes of a word, take
+/// every third byte: ten lanes of 24 bits. In the product of two such words the top lane is the sum of the ten products
+/// whose positions add up to the same; because the weights are reversed those are w[i]·x[i]. The three choices of every
+/// third byte are paired so that all three products have their top lane in bits 232 … 255, where it can be added and
+/// shifted out. A lane holds at most 30·255·191 = 1,461,150 < 2^24 before it is moved to a full word, so no lane ever
+/// carries into the next, however many inputs a layer has. Bytes beyond the last input meet activations that are zero.
+/// 128·Σx is subtracted once a layer.
+library IntegerNetwork {
+    uint256 internal constant CHUNK = 24_575; // program bytes in a contract of 24,576, the first being STOP
+    uint256 internal constant LONGEST_ROW = 98_304;
+    uint256 internal constant MOST_OUTPUTS = 65_535;
+
+    uint256 private constant MAGIC = 0x51494e01; // "QIN", version 1
+    uint256 private constant HEADER = 18;
+    uint256 private constant LAYER_HEADER = 9;
+    uint256 private constant PREAMBLE = 5;
+    uint256 private constant DENSE = 1;
+    uint256 private constant LOGITS = 2;
+    uint256 private constant SHIFT_LIMIT = 24;
+    uint256 private constant SUM_LIMIT = 1 << 24;
+
+    /// @dev Every third byte of the low thirty: the lowest of each lane, and the two above it.
+    uint256 private constant LANES = 0x00000000ff0000ff0000ff0000ff0000ff0000ff0000ff0000ff0000ff0000ff;
+    uint256 private constant LANES_8 = 0x000000ff0000ff0000ff0000ff0000ff0000ff0000ff0000ff0000ff0000ff00;
+    uint256 private constant LANES_16 = 0x0000ff0000ff0000ff0000ff0000ff0000ff0000ff0000ff0000ff0000ff0000;
+
+    /// @dev The part of a program that lies in memory, up to byte `end` of it; byte 0 would be at address `base`. A program
+    /// longer than its window slides through it, since memory, unlike code, is dear by the square.
+    struct Window {
+        address[] chunks;
+        uint256 length;
+        uint256 end;
+        uint256 base;
+        uint256 data;
+        uint256 capacity;
+    }
+
+    /// @param chunks contracts of STOP and 24,575 bytes each (the last may hold fewer): together the program
+    /// @param length bytes in the program, which `validate` has accepted
+    /// @param row the model's input; WrongRowLength if it is not as long as the program's header says
+    /// @return output the logits, 4 bytes each, int32, big endian
+    function run(address[] memory chunks, uint256 length, bytes calldata row)
+        internal
+        view
+        returns (bytes memory output)
+    {
+        unchecked {
+            Window memory window = Window(chunks, length, 0, 0, 0, 0);
+            _slide(window, 0, HEADER);
+            uint256 header = _word(window.base);
+            uint256 rowLength = uint32(header >> 192);
+            if (row.length != rowLength) revert IModelRegistry.WrongRowLength(row.length, rowLength);
+            output = _allocateBytes(uint32(header >> 160) * 4);
+            uint256 x = _allocate(uint32(header >> 128));
+            uint256 y = _allocate(uint32(header >> 128));
+            assembly ("memory-safe") {
+                calldatacopy(x, row.offset, row.length)
+            }
+            uint256 position = HEADER;
+            for (uint256 layers = uint16(header >> 112); layers > 1; --layers) {
+                position = _dense(window, position, x, y, true);
+                (x, y) = (y, x);
+            }
+            assembly ("memory-safe") {
+                y := add(output, 32)
+            }
+            _dense(window, position, x, y, false);
+        }
+    }
+
+    /// @dev One dense layer from the activations at x to those (hidden) or to the logits (not hidden) at y.
+    /// @return position where the next layer begins
+    function _dense(Window memory window, uint256 position, uint256 x, uint256 y, bool hidden)
+        private
+        view
+        returns (uint256)
+    {
+        unchecked {
+            if (position + LAYER_HEADER > window.end) _slide(window, position, LAYER_HEADER);
+            uint256 header = _word(window.base + position);
+            uint256 record = uint32(header >> 216) + PREAMBLE;
+            uint256 left = uint32(header >> 184);
+            uint256 start = _start(x, record - PREAMBLE);
+            position += LAYER_HEADER;
+            while (left != 0) {
+                uint256 count = left;
+                if (position + left * record > window.end) {
+                    if (position + record > window.end) _slide(window, position, record);
+                    count = (window.end - position) / record;
+                    // Whole fours, unless these are the last: what is left over runs one by one.
+                    count = count < left ? (count < 4 ? count : count & ~uint256(3)) : left;
+                }
+                uint256 head = window.base + position + PREAMBLE - 32;
+                y = hidden
+                    ? _requantised(head, record, count, x, start, y)
+                    : _logits(head, record, count, x, start, y);
+                position += count * record;
+                left -= count;
+            }
+            return position;
+        }
+    }
+
+    /// @dev `count` channels of a hidden layer. `head` is where a word's last byte is the last of the first channel's bias.
+    /// @return y advanced by one byte a channel
+    function _requantised(uint256 head, uint256 record, uint256 count, uint256 x, uint256 start, uint256 y)
+        private
+        pure
+        returns (uint256)
+    {
+        unchecked {
+            for (; count > 3; count -= 4) {
+                (uint256 a, uint256 b, uint256 c, uint256 d) = _fourSums(head, record, x, start);
+                head = _requantise(head, record, a, y);
+                head = _requantise(head, record, b, y + 1);
+                head = _requantise(head, record, c, y + 2);
+                head = _requantise(head, record, d, y + 3);
+                y += 4;
+            }
+            for (; count != 0; --count) {
+                head = _requantise(head, record, _oneSum(head, record, x, start), y++);
+            }
+            return y;
+        }
+    }
+
+    /// @dev `count` channels of the last layer, as _requantised.
+    /// @return y advanced by four bytes a channel
+    function _logits(uint256 head, uint256 record, uint256 count, uint256 x, uint256 start, uint256 y)
+        private
+        pure
+        returns (uint256)
+    {
+        unchecked {
+            for (; count > 3; count -= 4) {
+                (uint256 a, uint256 b, uint256 c, uint256 d) = _fourSums(head, record, x, start);
+                head = _storeLogit(head, record, a, y);
+                head = _storeLogit(head, record, b, y + 4);
+                head = _storeLogit(head, record, c, y + 8);
+                head = _storeLogit(head, record, d, y + 12);
+                y += 16;
+            }
+            for (; count != 0; --count) {
+                head = _storeLogit(head, record, _oneSum(head, record, x, start), y);
+                y += 4;
+            }
+            return y;
+        }
+    }
+
+    /// @dev `start` + Σ(w + 128)·x of four channels whose records follow each other.
+    function _fourSums(uint256 head, uint256 record, uint256 x, uint256 start)
+        private
+        pure
+        returns (uint256 a, uint256 b, uint256 c, uint256 d)
+    {
+        assembly ("memory-safe") {
+            a := start
+            b := start
+            c := start
+            d := start
+            let tail := add(head, sub(record, PREAMBLE))
+            x := sub(x, 2)
+            for { let end := add(x, sub(record, PREAMBLE)) } lt(x, end) { x := add(x, 30) } {
+                let r := mload(x)
+                let p := and(r, LANES_16)
+                let q := and(r, LANES_8)
+                r := and(r, LANES)
+                let next := tail
+                let w := mload(next)
+                a := add(a, shr(232, add(add(mul(and(w, LANES), p), mul(and(w, LANES_8), q)), mul(and(w, LANES_16), r))))
+                next := add(next, record)
+                w := mload(next)
+                b := add(b, shr(232, add(add(mul(and(w, LANES), p), mul(and(w, LANES_8), q)), mul(and(w, LANES_16), r))))
+                next := add(next, record)
+                w := mload(next)
+                c := add(c, shr(232, add(add(mul(and(w, LANES), p), mul(and(w, LANES_8), q)), mul(and(w, LANES_16), r))))
+                w := mload(add(next, record))
+                d := add(d, shr(232, add(add(mul(and(w, LANES), p), mul(and(w, LANES_8), q)), mul(and(w, LANES_16), r))))
+                tail := sub(tail, 30)
+            }
+        }
+    }
+
+    /// @dev `start` + Σ(w + 128)·x of one channel.
+    function _oneSum(uint256 head, uint256 record, uint256 x, uint256 start) private pure returns (uint256 sum) {
+        assembly ("memory-safe") {
+            sum := start
+            let tail := add(head, sub(record, PREAMBLE))
+            x := sub(x, 2)
+            for { let end := add(x, sub(record, PREAMBLE)) } lt(x, end) { x := add(x, 30) } {
+                let p := mload(x)
+                let w := mload(tail)
+                let product := mul(and(w, LANES), and(p, LANES_16))
+                product := add(product, mul(and(w, LANES_8), and(p, LANES_8)))
+                product := add(product, mul(and(w, LANES_16), and(p, LANES)))
+                sum := add(sum, shr(232, product))
+                tail := sub(tail, 30)
+            }
+        }
+    }
+
+    /// @dev Where every channel's sum starts: −128·Σx. Zeros are written behind the last activation, for the last block.
+    function _start(uint256 x, uint256 inputs) private pure returns (uint256 start) {
+        assembly ("memory-safe") {
+            mstore(add(x, inputs), 0)
+            x := sub(x, 2)
+            for { let end := add(x, inputs) } lt(x, end) { x := add(x, 30) } {
+                let p := mload(x)
+                p := add(add(and(p, LANES), and(shr(8, p), LANES)), and(shr(16, p), LANES))
+                // Lanes of at most 765 add up to their sum modulo 2^24 − 1.
+                start := sub(start, mod(p, 0xffffff))
+            }
+            start := shl(7, start)
+        }
+    }
+
+    /// @dev One hidden activation: clamp(round_half_even((sum + bias) / 2^shift), 0, 255), without a branch. What is below
+    /// zero is set to zero first, since it could not round to more. Adding 2^(shift−1) − 1, and one more if the quotient is
+    /// odd, rounds half to even; a shift of 0 adds nothing.
+    function _requantise(uint256 head, uint256 record, uint256 sum, uint256 y) private pure returns (uint256 next) {
+        assembly ("memory-safe") {
+            let preamble := mload(head)
+            let shift := byte(27, preamble)
+            sum := add(sum, signextend(3, preamble))
+            sum := mul(sum, sgt(sum, 0))
+            let odd := and(shr(shift, sum), 1)
+            sum := shr(shift, add(sum, shr(1, add(sub(shl(shift, 1), 1), odd))))
+            mstore8(y, or(sum, sub(0, gt(sum, 255))))
+            next := add(head, record)
+        }
+    }
+
+    /// @dev One logit, into four bytes; the 28 after them are overwritten too.
+    function _storeLogit(uint256 head, uint256 record, uint256 sum, uint256 y) private pure returns (uint256 next) {
+        assembly ("memory-safe") {
+            mstore(y, shl(224, add(sum, signextend(3, mload(head)))))
+            next := add(head, record)
+        }
+    }
+
+    /// @notice Check a whole program: whatever passes has one meaning, and running it cannot fail. Reverts with the error that
+    /// IModelRegistry has for what is wrong.
+    function validate(bytes memory program) internal pure returns (uint256 rowLength, uint256 outputLength) {
+        unchecked {
+            uint256 length = program.length;
+            if (length < HEADER) revert IModelRegistry.ProgramTooShort(length, HEADER);
+            uint256 place;
+            assembly ("memory-safe") {
+                place := add(program, 32)
+            }
+            uint256 header = _word(place);
+            if (header >> 224 != MAGIC) revert IModelRegistry.WrongMagic(bytes4(bytes32(header)));
+            rowLength = uint32(header >> 192);
+            if (rowLength == 0 || rowLength > LONGEST_ROW) {
+                revert IModelRegistry.RowLengthOutOfRange(rowLength, LONGEST_ROW);
+            }
+            uint256 layers = uint16(header >> 112);
+            if (layers == 0) revert IModelRegistry.LayerCountOutOfRange(layers);
+            uint256 position = HEADER;
+            uint256 widest;
+            outputLength = rowLength;
+            for (uint256 layer; layer < layers; ++layer) {
+                if (outputLength > widest) widest = outputLength;
+                (position, outputLength) =
+                    _validateLayer(place, length, position, layer, outputLength, layer + 1 < layers ? DENSE : LOGITS);
+            }
+            if (position != length) revert IModelRegistry.TrailingBytes(length, position);
+            if (uint32(header >> 160) != outputLength) {
+                revert IModelRegistry.OutputLengthMismatch(uint32(header >> 160), outputLength);
+            }
+            if (uint32(header >> 128) != widest) revert IModelRegistry.WidestMismatch(uint32(header >> 128), widest);
+        }
+    }
+
+    /// @dev `place` is where the program lies in memory, `position` where in it the layer begins.
+    function _validateLayer(
+        uint256 place,
+        uint256 length,
+        uint256 position,
+        uint256 layer,
+        uint256 inputs,
+        uint256 opcode
+    ) private pure returns (uint256 end, uint256 outputs) {
+        unchecked {
+            end = position + LAYER_HEADER;
+            if (length < end) revert IModelRegistry.ProgramTooShort(length, end);
+            uint256 header = _word(place + position);
+            if (header >> 248 != opcode) revert IModelRegistry.WrongOpcode(layer, header >> 248);
+            if (uint32(header >> 216) != inputs) {
+                revert IModelRegistry.InputsMismatch(layer, uint32(header >> 216), inputs);
+            }
+            outputs = uint32(header >> 184);
+            if (outputs == 0 || outputs > MOST_OUTPUTS) {
+                revert IModelRegistry.OutputsOutOfRange(layer, outputs, MOST_OUTPUTS);
+            }
+            uint256 weights = place + end + PREAMBLE;
+            end += outputs * (PREAMBLE + inputs);
+            if (length < end) revert IModelRegistry.ProgramTooShort(length, end);
+            for (uint256 channel; channel < outputs; ++channel) {
+                _validateChannel(weights, inputs, layer, channel, opcode == DENSE ? SHIFT_LIMIT : 0);
+                weights += PREAMBLE + inputs;
+            }
+        }
+    }
+
+    /// @dev `weights` is where the channel's weights lie, right behind its shift and bias.
+    function _validateChannel(uint256 weights, uint256 inputs, uint256 layer, uint256 channel, uint256 most)
+        private
+        pure
+    {
+        unchecked {
+            uint256 preamble = _word(weights - 32);
+            uint256 shift = uint8(preamble >> 32);
+            if (shift > most) revert IModelRegistry.ShiftOutOfRange(layer, channel, shift);
+            (uint256 sum, bool inRange) = _weigh(weights, inputs);
+            if (!inRange) revert IModelRegistry.WeightOutOfRange(layer, channel);
+            int256 bias = int32(uint32(preamble));
+            sum = 255 * sum + uint256(bias < 0 ? -bias : bias);
+            if (sum >= SUM_LIMIT) revert IModelRegistry.SumOutOfRange(layer, channel, sum);
+        }
+    }
+
+    /// @dev Σ|w| of `count` weights, and whether every byte is within 65 … 191, 32 at a time. A byte b is 64 … 191 if its two
+    /// highest bits differ, and 65 … 192 if those of b − 1 do. (A borrow between bytes comes from a zero byte only, and
+    /// that is out of range by the first test.) |w| is b − 128 or 128 − b; bytes are added in pairs, pairs modulo 2^16 − 1.
+    function _weigh(uint256 place, uint256 count) private pure returns (uint256 sum, bool inRange) {
+        assembly ("memory-safe") {
+            let ones := div(not(0), 255)
+            let highs := shl(7, ones)
+            let evens := mul(div(not(0), 0xffff), 255)
+            let good := highs
+            for { } count { } {
+                let word := mload(place)
+                if lt(count, 32) {
+                    // What lies behind the last weight is replaced by zeros, the bytes 128.
+                    let spare := shl(3, sub(32, count))
+                    word := or(shl(spare, shr(spare, word)), shr(sub(256, spare), highs))
+                    count := 32
+                }
+                let less := sub(word, ones)
+                good := and(good, and(xor(word, shl(1, word)), xor(less, shl(1, less))))
+                let negative := sub(ones, and(shr(7, word), ones))
+                let size := add(and(xor(word, mul(negative, 127)), sub(highs, ones)), negative)
+                sum := add(sum, mod(add(and(size, evens), and(shr(8, size), evens)), 0xffff))
+                place := add(place, 32)
+                count := sub(count, 32)
+            }
+            inRange := eq(good, highs)
+        }
+    }
+
+    /// @notice sha256 of a program that lies in memory, without the copy that the built-in function makes.
+    function identify(bytes memory program) internal view returns (bytes32 modelId) {
+        assembly ("memory-safe") {
+            if iszero(staticcall(gas(), 2, add(program, 32), mload(program), 0, 32)) { revert(0, 0) }
+            modelId := mload(0)
+        }
+    }
+
+    /// @notice The program in one piece: the chunks, all of them full, and `last`.
+    function assemble(address[] memory chunks, bytes calldata last) internal view returns (bytes memory program) {
+        unchecked {
+            uint256 stored = chunks.length * CHUNK;
+            program = _allocateBytes(stored + last.length);
+            uint256 place;
+            assembly ("memory-safe") {
+                place := add(program, 32)
+                calldatacopy(add(place, stored), last.offset, last.length)
+            }
+            _copy(chunks, 0, stored, place);
+        }
+    }
+
+    /// @notice What creates a chunk: ten bytes that return what follows them, STOP and the piece. Behind STOP no code can run,
+    /// so nobody can make a chunk destroy itself.
+    /// @param piece at most CHUNK bytes
+    function creationCode(bytes calldata piece) internal pure returns (bytes memory code) {
+        unchecked {
+            code = _allocateBytes(piece.length + 11);
+            assembly ("memory-safe") {
+                // PUSH2 length, DUP1, PUSH1 10, RETURNDATASIZE, CODECOPY, RETURNDATASIZE, RETURN, STOP
+                let prefix := or(0x61000080600a3d393df300, shl(64, add(piece.length, 1)))
+                mstore(add(code, 32), shl(168, prefix))
+                calldatacopy(add(code, 43), piece.offset, piece.length)
+            }
+        }
+    }
+
+    /// @notice Create a contract from `code` at the address that the code alone determines; zero if that fails.
+    function create(bytes memory code) internal returns (address chunk) {
+        assembly ("memory-safe") {
+            chunk := create2(0, add(code, 32), mload(code), 0)
+        }
+    }
+
+    /// @dev Read the program from byte `position` on into memory: `needed` bytes at least, a chunk's length where there is.
+    function _slide(Window memory window, uint256 position, uint256 needed) private view {
+        unchecked {
+            uint256 most = needed > CHUNK ? needed : CHUNK;
+            if (window.length < most) most = window.length;
+            if (most > window.capacity) {
+                window.data = _allocate(most);
+                window.capacity = most;
+            }
+            if (window.length - position < most) most = window.length - position;
+            window.end = position + most;
+            window.base = window.data - position;
+            _copy(window.chunks, position, most, window.data);
+        }
+    }
+
+    /// @dev Copy bytes `position` … `position + length` of the program into memory at `to`.
+    function _copy(address[] memory chunks, uint256 position, uint256 length, uint256 to) internal view {
+        unchecked {
+            uint256 index = position / CHUNK;
+            uint256 within = position % CHUNK;
+            while (length != 0) {
+                uint256 part = CHUNK - within;
+                if (part > length) part = length;
+                address chunk = chunks[index];
+                assembly ("memory-safe") {
+                    extcodecopy(chunk, to, add(within, 1), part)
+                }
+                to += part;
+                length -= part;
+                within = 0;
+                ++index;
+            }
+        }
+    }
+
+    function _word(uint256 place) private pure returns (uint256 word) {
+        assembly ("memory-safe") {
+            word := mload(place)
+        }
+    }
+
+    /// @dev Memory for `length` bytes and a word beyond, since readers and writers of whole words reach past the end.
+    function _allocate(uint256 length) private pure returns (uint256 place) {
+        assembly ("memory-safe") {
+            place := mload(0x40)
+            mstore(0x40, add(place, and(add(length, 95), not(31))))
+        }
+    }
+
+    function _allocateBytes(uint256 length) private pure returns (bytes memory made) {
+        uint256 place = _allocate(length + 32);
+        assembly ("memory-safe") {
+            made := place
+            mstore(made, length)
+        }
+    }
+}

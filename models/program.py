@@ -1,0 +1,196 @@
+"""IntegerNetwork ⇄ program: the network in the chain's own encoding, which docs/program.md specifies byte by byte.
+
+One network has exactly one program, and one program one network: compile_network and decompile are each other's inverse,
+and whatever decompile accepts the chain accepts, and the reverse.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import struct
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from models.integer_ops import SHIFT_LIMIT, SUM_LIMIT, WEIGHT_LIMIT, compute_channel_bounds
+from models.network import Dense, IntegerNetwork
+
+MAGIC = b"QIN\x01"
+HEADER = struct.Struct(">4sIIIH")  # magic, row length, output length, widest activation, layers
+LAYER = struct.Struct(">BII")  # opcode, inputs, outputs
+DENSE, LOGITS = 1, 2  # a dense layer that requantises to bytes; the last one, whose sums are the output
+
+PREAMBLE = 5  # bytes of a channel before its weights: shift and bias
+
+LONGEST_ROW = 96 * 1024
+MOST_OUTPUTS = 65_535
+MOST_LAYERS = 65_535
+ZERO_POINT = 128  # a weight w is stored as the byte w + 128
+
+
+class BadNetwork(ValueError):
+    """The network is outside the canonical form, so no program means it."""
+
+
+class BadProgram(ValueError):
+    """The bytes are not the program of any network."""
+
+
+def compile_network(network: IntegerNetwork) -> bytes:
+    """The one program of `network`. Raises BadNetwork for a network outside the canonical form."""
+    check_network(network)
+    layers = network.layers
+    widest = max(layer.inputs for layer in layers)
+    parts = [HEADER.pack(MAGIC, network.row_length, network.output_length, widest, len(layers))]
+    for layer in layers:
+        opcode = LOGITS if layer.shifts is None else DENSE
+        parts.append(LAYER.pack(opcode, layer.inputs, layer.outputs))
+        parts.append(_records(layer).tobytes())
+    return b"".join(parts)
+
+
+def model_id(program: bytes) -> bytes:
+    """The model's name everywhere: sha256 of its program (32 bytes)."""
+    return hashlib.sha256(program).digest()
+
+
+def decompile(program: bytes) -> IntegerNetwork:
+    """The network that `program` means. Raises BadProgram for anything that compile_network would not have written."""
+    if len(program) < HEADER.size:
+        raise BadProgram(f"a program has at least {HEADER.size} bytes of header; this one ends after {len(program)}")
+    magic, row_length, output_length, widest, count = HEADER.unpack_from(program)
+    if magic != MAGIC:
+        raise BadProgram(f"a program of this version begins with {MAGIC.hex()}, not {magic.hex()}")
+    if not 1 <= row_length <= LONGEST_ROW:
+        raise BadProgram(f"row length {row_length}: 1 to {LONGEST_ROW} bytes are possible")
+    if count == 0:
+        raise BadProgram("a program has at least one layer")
+    reader = _Reader(program, HEADER.size)
+    layers: list[Dense] = []
+    inputs = row_length
+    for index in range(count):
+        layers.append(reader.layer(index, inputs, is_last=index == count - 1))
+        inputs = layers[-1].outputs
+    if reader.position != len(program):
+        raise BadProgram(f"{len(program) - reader.position} bytes follow the last layer; remove them")
+    if output_length != inputs:
+        raise BadProgram(f"the header says {output_length} logits, the last layer has {inputs}")
+    if widest != (actual := max(layer.inputs for layer in layers)):
+        raise BadProgram(f"the header's widest activation is {widest} bytes, the layers' is {actual}")
+    network = IntegerNetwork(tuple(layers))
+    try:
+        check_network(network)
+    except BadNetwork as error:
+        raise BadProgram(str(error)) from error
+    return network
+
+
+def disassemble(program: bytes) -> str:
+    """The program as text: a line for the header, one for each layer, one for each output channel. Raises BadProgram."""
+    return "\n".join(_lines(program, decompile(program))) + "\n"
+
+
+def check_network(network: IntegerNetwork) -> None:
+    """Raises BadNetwork, naming layer and channel, unless `network` is in the canonical form (see models.network)."""
+    layers = network.layers
+    if not 1 <= len(layers) <= MOST_LAYERS:
+        raise BadNetwork(f"{len(layers)} layers: 1 to {MOST_LAYERS} are possible")
+    for index, layer in enumerate(layers):
+        _check_arrays(index, layer)
+        if not 1 <= layer.outputs <= MOST_OUTPUTS:
+            raise BadNetwork(f"layer {index} has {layer.outputs} outputs: 1 to {MOST_OUTPUTS} are possible")
+        if index and layer.inputs != layers[index - 1].outputs:
+            raise BadNetwork(
+                f"layer {index} takes {layer.inputs} inputs, layer {index - 1} has {layers[index - 1].outputs}"
+            )
+        if (layer.shifts is None) != (index == len(layers) - 1):
+            raise BadNetwork(f"layer {index}: every layer but the last has shifts, and the last has none")
+        _check_channels(index, layer)
+    if not 1 <= network.row_length <= LONGEST_ROW:
+        raise BadNetwork(f"rows of {network.row_length} bytes: 1 to {LONGEST_ROW} are possible")
+
+
+def _check_arrays(index: int, layer: Dense) -> None:
+    """The shapes and types that models.network promises; anything else would be encoded as something it is not."""
+    wanted: list[tuple[str, NDArray[np.generic], type[np.generic], int]] = [
+        ("weights", layer.weights, np.int8, 2),
+        ("bias", layer.bias, np.int32, 1),
+    ]
+    if layer.shifts is not None:
+        wanted.append(("shifts", layer.shifts, np.uint8, 1))
+    for name, array, dtype, dimensions in wanted:
+        if array.dtype != dtype or array.ndim != dimensions or array.shape[0] != layer.weights.shape[0]:
+            raise BadNetwork(
+                f"layer {index}: {name} are {array.dtype}{array.shape}; needed: {np.dtype(dtype)}, "
+                f"{dimensions} dimension(s), a row for each of {layer.weights.shape[0]} outputs"
+            )
+
+
+def _check_channels(index: int, layer: Dense) -> None:
+    size = np.abs(layer.weights.astype(np.int64))
+    if size.max(initial=0) > WEIGHT_LIMIT:
+        channel = int(np.argmax(size.max(axis=1)))
+        raise BadNetwork(f"layer {index}, channel {channel}: |weight| {size[channel].max()} exceeds {WEIGHT_LIMIT}")
+    sums = compute_channel_bounds(layer.weights, layer.bias)
+    if sums.max(initial=0) >= SUM_LIMIT:
+        channel = int(np.argmax(sums))
+        raise BadNetwork(
+            f"layer {index}, channel {channel}: 255·Σ|weight| + |bias| = {sums[channel]} must stay below {SUM_LIMIT}; "
+            "split the channel or quantise it to smaller weights"
+        )
+    if layer.shifts is not None and layer.shifts.max(initial=0) > SHIFT_LIMIT:
+        channel = int(np.argmax(layer.shifts))
+        raise BadNetwork(f"layer {index}, channel {channel}: shift {layer.shifts[channel]} exceeds {SHIFT_LIMIT}")
+
+
+def _records(layer: Dense) -> NDArray[np.uint8]:
+    """uint8 (outputs, 5 + inputs): shift (logits: 0), bias big endian, weights + 128 with the last input's first."""
+    shifts = np.zeros(layer.outputs, np.uint8) if layer.shifts is None else layer.shifts
+    bias = layer.bias.astype(">i4").view(np.uint8).reshape(-1, 4)
+    weights = (layer.weights[:, ::-1].astype(np.int16) + ZERO_POINT).astype(np.uint8)
+    return np.concatenate([shifts[:, None], bias, weights], axis=1)
+
+
+@dataclass
+class _Reader:
+    program: bytes
+    position: int
+
+    def layer(self, index: int, inputs: int, is_last: bool) -> Dense:
+        opcode, own_inputs, outputs = LAYER.unpack(self._take(index, LAYER.size))
+        if opcode != (LOGITS if is_last else DENSE):
+            raise BadProgram(f"layer {index}: opcode {opcode}; the last layer has {LOGITS}, every other {DENSE}")
+        if own_inputs != inputs:
+            raise BadProgram(f"layer {index} takes {own_inputs} inputs, but {inputs} arrive")
+        if not 1 <= outputs <= MOST_OUTPUTS:
+            raise BadProgram(f"layer {index} has {outputs} outputs: 1 to {MOST_OUTPUTS} are possible")
+        body = self._take(index, outputs * (PREAMBLE + inputs))
+        records = np.frombuffer(body, np.uint8).reshape(outputs, PREAMBLE + inputs)
+        shifts = records[:, 0].copy()
+        if is_last and shifts.any():
+            raise BadProgram(f"layer {index}: logits are not shifted, but channel {int(np.argmax(shifts))} says so")
+        bias = np.ascontiguousarray(records[:, 1:PREAMBLE]).view(">i4").reshape(outputs)
+        weights = records[:, : PREAMBLE - 1 : -1].astype(np.int16) - ZERO_POINT
+        return Dense(weights.astype(np.int8), bias.astype(np.int32), None if is_last else shifts)
+
+    def _take(self, index: int, length: int) -> bytes:
+        end = self.position + length
+        if end > len(self.program):
+            raise BadProgram(f"layer {index} ends at byte {end}, the program at {len(self.program)}")
+        taken = self.program[self.position : end]
+        self.position = end
+        return taken
+
+
+def _lines(program: bytes, network: IntegerNetwork) -> Iterator[str]:
+    yield f"model {model_id(program).hex()}"
+    yield f"row {network.row_length}  output {network.output_length}  macs {network.macs}  bytes {len(program)}"
+    for index, layer in enumerate(network.layers):
+        name = "logits" if layer.shifts is None else "dense"
+        yield f"layer {index}: {name} {layer.inputs} -> {layer.outputs}"
+        for channel in range(layer.outputs):
+            shift = "" if layer.shifts is None else f"shift {layer.shifts[channel]:2}  "
+            weights = " ".join(str(weight) for weight in layer.weights[channel].tolist())
+            yield f"  {channel:5}  {shift}bias {layer.bias[channel]:9}  weights {weights}"

@@ -1,0 +1,158 @@
+"""The judge: IntegerNetwork.sol gives what models.interpreter gives, in gas that depends on nothing but the program."""
+
+from __future__ import annotations
+
+import itertools
+import json
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from eth_abi import decode
+from numpy.typing import NDArray
+
+from models.interpreter import run
+from models.network import Dense, IntegerNetwork
+from models.program import LONGEST_ROW, compile_network, model_id
+from tests.models.random_networks import hazard_rows, random_networks
+from tests.models.registry import (
+    CALLER,
+    CHUNK,
+    Deployed,
+    ReceiptChain,
+    Registry,
+    constant_network,
+    intrinsic_gas,
+)
+
+VECTORS: list[dict[str, Any]] = json.loads((Path(__file__).parents[1] / "vectors" / "program.json").read_text())
+NETWORKS, ROWS = 60, 180
+
+
+@pytest.fixture(scope="module")
+def registry() -> Registry:
+    return Registry()
+
+
+def expected_outputs(network: IntegerNetwork, rows: NDArray[np.uint8]) -> list[bytes]:
+    return [logits.astype(">i4").tobytes() for logits in run(network, rows)]
+
+
+@pytest.mark.parametrize("vector", VECTORS, ids=lambda vector: str(vector["name"]))
+def test_a_vectors_program_gives_its_outputs_on_chain(registry: Registry, vector: dict[str, Any]) -> None:
+    model = registry.register(bytes.fromhex(vector["program"]))
+    assert model.hex() == vector["model_id"]
+    for row, output in zip(vector["rows"], vector["outputs"], strict=True):
+        assert registry.call("execute", model, bytes.fromhex(row)).hex() == output
+
+
+def test_chain_and_interpreter_agree_on_ten_thousand_rows_of_sixty_networks(registry: Registry) -> None:
+    rng = np.random.default_rng(31)
+    compared = 0
+    for network in random_networks(seed=7, count=NETWORKS):
+        model = registry.register(compile_network(network))
+        rows = hazard_rows(network, ROWS, rng)
+        for row, output in zip(rows, expected_outputs(network, rows), strict=True):
+            assert registry.execute(model, row) == output
+            compared += 1
+    assert compared >= 10_000
+
+
+def test_the_naive_twin_agrees_with_the_interpreter_and_so_with_the_judge() -> None:
+    naive = Deployed("NaiveNetwork")
+    rng = np.random.default_rng(32)
+    for network in random_networks(seed=8, count=14):
+        rows = hazard_rows(network, 6, rng)
+        program = compile_network(network)
+        for row, output in zip(rows, expected_outputs(network, rows), strict=True):
+            assert naive.call("run", program, row.tobytes()) == output
+
+
+@pytest.mark.parametrize("inputs", [29, 30, 31, 59, 60, 61, 329, 330, 331, 344, 345, 346, 1044])
+def test_lanes_do_not_overflow_whatever_the_number_of_inputs(registry: Registry, inputs: int) -> None:
+    """Σ(w + 128)·x is largest with every weight 63 and every byte 255: past 2^24 from 345 inputs on."""
+    for weight in (63, -63):
+        network = constant_network([inputs, 5, 1], weight=weight, shift=16)
+        row = np.full((1, inputs), 255, np.uint8)
+        model = registry.register(compile_network(network))
+        assert [registry.execute(model, row[0])] == expected_outputs(network, row)
+
+
+def test_the_longest_row_and_a_record_longer_than_a_chunk_are_executed(registry: Registry) -> None:
+    rng = np.random.default_rng(33)
+    weights = np.zeros((2, LONGEST_ROW), np.int8)
+    weights[:, rng.choice(LONGEST_ROW, 1000, replace=False)] = rng.integers(-63, 64, (2, 1000))
+    network = IntegerNetwork((Dense(weights, np.array([-5, 5], np.int32), None),))
+    rows = rng.integers(0, 256, (2, LONGEST_ROW)).astype(np.uint8)
+    model = registry.register(compile_network(network))
+    assert [registry.execute(model, row) for row in rows] == expected_outputs(network, rows)
+
+
+def test_a_program_of_many_chunks_slides_through_its_window(registry: Registry) -> None:
+    rng = np.random.default_rng(34)
+    widths = [300, 257, 101, 40]
+    layers = []
+    for index, (inputs, outputs) in enumerate(itertools.pairwise(widths)):
+        weights = rng.integers(-63, 64, (outputs, inputs)).astype(np.int8)
+        shifts = None if index == 2 else np.full(outputs, 9, np.uint8)
+        layers.append(Dense(weights, rng.integers(-99_999, 99_999, outputs).astype(np.int32), shifts))
+    network = IntegerNetwork(tuple(layers))
+    assert len(compile_network(network)) > 4 * CHUNK
+    rows = hazard_rows(network, 12, rng)
+    model = registry.register(compile_network(network))
+    assert [registry.execute(model, row) for row in rows] == expected_outputs(network, rows)
+
+
+def test_chunks_of_others_making_run_alike_in_the_library() -> None:
+    harness = Deployed("IntegerNetworkHarness")
+    network = random_networks(seed=10, count=1)[0]
+    program = compile_network(network)
+    code = b"\x00" + program
+    creation = b"\x61" + len(code).to_bytes(2, "big") + bytes.fromhex("80600a3d393df3") + code
+    chunk = harness.evm.deploy(CALLER, creation)
+    rows = hazard_rows(network, 5, np.random.default_rng(35))
+    made = [harness.call("run", [chunk], len(program), row.tobytes()) for row in rows]
+    assert made == expected_outputs(network, rows)
+
+
+def test_gas_is_the_same_for_every_row(registry: Registry) -> None:
+    rng = np.random.default_rng(36)
+    for network in [constant_network([13, 32, 16, 3]), *random_networks(seed=12, count=15)]:
+        model = registry.register(compile_network(network))
+        rows = [np.zeros(network.row_length, np.uint8), np.full(network.row_length, 255, np.uint8)]
+        rows += list(hazard_rows(network, 30, rng))
+        registry.execute(model, rows[0])  # from here on everything is warm
+        assert len({registry.gas_of("execute", model, row.tobytes()) for row in rows}) == 1
+
+
+# --- gas, from receipts of the Python EVM ---
+
+
+@pytest.fixture(scope="module")
+def chain() -> ReceiptChain:
+    return ReceiptChain()
+
+
+@pytest.mark.parametrize(
+    ("widths", "most_registration", "most_execution"),
+    [
+        ([13, 32, 16, 3], 600_000, 30_000),
+        ([64, 128, 64, 10], 4_800_000, 145_000),
+        ([240, 90, 10], 6_000_000, 6 * 22_500),
+    ],
+)
+def test_gas_stays_within_its_budget_and_the_recorded_gas_covers_a_cold_execution(
+    chain: ReceiptChain, widths: list[int], most_registration: int, most_execution: int
+) -> None:
+    network = constant_network(widths)
+    program = compile_network(network)
+    registration = chain.gas_of(chain.registry, chain.abi.calldata("register", [], program))
+    call = chain.abi.calldata("execute", model_id(program), bytes([255]) * network.row_length)
+    execution = chain.gas_of(chain.registry, call) - intrinsic_gas(call)
+    print(f"{widths}: register {registration}, execute {execution}, {execution / network.macs:.2f} a MAC")
+    assert registration <= most_registration
+    assert execution <= most_execution
+    answer = chain.read(chain.registry, chain.abi.calldata("model", model_id(program)))
+    recorded = decode(["uint256"] * 4, answer)[2]
+    assert execution <= recorded <= execution + 6_000

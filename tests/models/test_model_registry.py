@@ -1,0 +1,307 @@
+"""ModelRegistry against whoever would register nonsense, bombs, or code that changes afterwards."""
+
+from __future__ import annotations
+
+import hashlib
+from typing import Any
+
+import numpy as np
+import pytest
+from eth_abi import decode
+from eth_utils import keccak
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from pyrevm import EVM
+
+from models.interpreter import run
+from models.program import BadProgram, compile_network, decompile, model_id
+from tests.models.registry import (
+    CALLER,
+    CHUNK,
+    EXECUTION_GAS_LIMIT,
+    PLENTY,
+    Deployed,
+    ReceiptChain,
+    Registry,
+    Reverted,
+    constant_network,
+)
+from tests.models.test_program import BAD_PROGRAMS, PROGRAM, str_only
+
+TRANSACTION_GAS_CAP = 16_777_216
+WINE_SHAPE = compile_network(constant_network([13, 32, 16, 3]))
+LARGE = compile_network(constant_network([500, 100, 2]))  # three chunks
+
+
+@pytest.fixture
+def registry() -> Registry:
+    return Registry()
+
+
+@pytest.fixture(scope="module")
+def harness() -> Deployed:
+    return Deployed("IntegerNetworkHarness")
+
+
+def reverts(registry: Deployed, error: str, name: str, *arguments: Any, gas: int = PLENTY) -> tuple[Any, ...]:
+    with pytest.raises(Reverted) as caught:
+        registry.call(name, *arguments, gas=gas)
+    assert caught.value.error == error, str(caught.value)
+    assert caught.value.arguments is not None
+    return caught.value.arguments
+
+
+def pieces_of(program: bytes) -> list[bytes]:
+    return [program[start : start + CHUNK] for start in range(0, len(program), CHUNK)]
+
+
+# --- deployment ---
+
+
+def test_a_limit_that_leaves_no_room_for_a_refutation_is_refused() -> None:
+    Registry(10_000_000)
+    with pytest.raises(Reverted) as caught:
+        Registry(10_000_001)
+    assert (caught.value.error, caught.value.arguments) == ("ExecutionGasLimitTooHigh", (10_000_001, 10_000_000))
+
+
+# --- what registration does ---
+
+
+def test_a_registered_model_is_known_by_its_sha256_and_by_what_it_is(registry: Registry) -> None:
+    model = registry.register(WINE_SHAPE)
+    event = registry.logs()[-1]
+    assert model == hashlib.sha256(WINE_SHAPE).digest()
+    row_length, output_length, execution_gas, program_length = registry.call("model", model)
+    assert (row_length, output_length, program_length) == (13, 3, len(WINE_SHAPE))
+    assert event[0] == [
+        keccak(text="ModelRegistered(bytes32,address,uint256,uint256,uint256)"),
+        model,
+        bytes(12) + bytes.fromhex(CALLER[2:]),
+    ]
+    assert decode(["uint256"] * 3, event[1]) == (13, 3, execution_gas)
+
+
+def test_the_program_lies_in_code_that_begins_with_stop(registry: Registry) -> None:
+    chunks = registry.call("programChunks", registry.register(LARGE))
+    pieces = pieces_of(LARGE)
+    assert len(chunks) == len(pieces) == 3
+    for chunk, piece in zip(chunks, pieces, strict=True):
+        assert chunk == chunk_address(registry.address, piece)
+        assert code_at(registry, chunk, 1 + len(piece)) == b"\x00" + piece
+
+
+def test_measured_gas_is_what_a_call_takes_and_independent_of_who_registers(registry: Registry) -> None:
+    model = registry.register(WINE_SHAPE)
+    recorded = registry.call("model", model)[2]
+    assert recorded == registry.call("measure", model) + 2_500 + 4_500
+    assert Registry().register(WINE_SHAPE) == model
+
+
+def test_registering_twice_is_refused_by_name(registry: Registry) -> None:
+    model = registry.register(WINE_SHAPE)
+    assert reverts(registry, "ModelExists", "register", [], WINE_SHAPE) == (model,)
+
+
+def test_the_last_chunk_may_have_been_stored_before(registry: Registry) -> None:
+    for piece in pieces_of(LARGE):
+        registry.call("storeChunk", piece)
+    model = registry.register(LARGE)
+    assert registry.call("execute", model, bytes(500)) == bytes(8)
+
+
+def test_storing_a_chunk_again_changes_nothing(registry: Registry) -> None:
+    first = registry.call("storeChunk", b"piece")
+    assert [log[0][1] for log in registry.logs()] == [first]
+    assert registry.call("storeChunk", b"piece") == first
+    assert registry.logs() == []
+
+
+def test_a_uri_can_be_announced_for_a_registered_model_only(registry: Registry) -> None:
+    model = registry.register(WINE_SHAPE)
+    registry.call("announceUri", model, "ipfs://wine")
+    topics, data = registry.logs()[-1]
+    assert topics[:2] == [keccak(text="UriAnnounced(bytes32,address,string)"), model]
+    assert decode(["string"], data) == ("ipfs://wine",)
+    assert reverts(registry, "UnknownModel", "announceUri", bytes(32), "ipfs://none") == (bytes(32),)
+
+
+def test_the_largest_program_registers_within_one_transactions_gas(registry: Registry) -> None:
+    network = constant_network([1000, 870, 10])
+    program = compile_network(network)
+    pieces = pieces_of(program)
+    assert len(pieces) == 36
+    ids = [registry.call("storeChunk", piece) for piece in pieces]
+    model = registry.call("register", ids[:-1], pieces[-1], gas=TRANSACTION_GAS_CAP)
+    row = np.arange(1000).astype(np.uint8)[None]
+    assert registry.execute(model, row[0]) == run(network, row)[0].astype(">i4").tobytes()
+
+
+# --- what it refuses ---
+
+
+@pytest.mark.parametrize("length", [0, CHUNK + 1])
+def test_a_chunk_of_no_bytes_or_too_many_is_refused(registry: Registry, length: int) -> None:
+    assert reverts(registry, "ChunkLengthOutOfRange", "storeChunk", bytes(length)) == (length, CHUNK)
+
+
+def test_a_last_piece_longer_than_a_chunk_is_refused(registry: Registry) -> None:
+    program = compile_network(constant_network([300, 100]))
+    assert reverts(registry, "ChunkLengthOutOfRange", "register", [], program) == (len(program), CHUNK)
+
+
+def test_a_chunk_that_was_never_stored_is_refused(registry: Registry) -> None:
+    assert reverts(registry, "UnknownChunk", "register", [b"\x07" * 32], b"x") == (b"\x07" * 32,)
+
+
+def test_a_chunk_stored_in_another_registry_is_unknown_here(registry: Registry) -> None:
+    pieces = pieces_of(LARGE)
+    elsewhere = Deployed("ModelRegistry", EXECUTION_GAS_LIMIT, evm=registry.evm)
+    ids = [elsewhere.call("storeChunk", piece) for piece in pieces[:-1]]
+    assert reverts(registry, "UnknownChunk", "register", ids, pieces[-1]) == (ids[0],)
+
+
+def test_only_the_last_chunk_may_be_short(registry: Registry) -> None:
+    full, short = registry.call("storeChunk", LARGE[:CHUNK]), registry.call("storeChunk", LARGE[CHUNK : CHUNK + 9])
+    assert reverts(registry, "ChunkNotFull", "register", [full, short], LARGE[CHUNK + 9 : 2 * CHUNK]) == (1, 9)
+
+
+def test_more_chunks_than_a_transaction_can_work_through_are_refused(registry: Registry) -> None:
+    assert reverts(registry, "TooManyChunks", "register", [bytes(32)] * 36, b"x") == (37, 36)
+
+
+def test_a_model_that_takes_more_gas_than_the_limit_is_refused() -> None:
+    bomb = Registry(20_000)
+    assert reverts(bomb, "ExecutionTooDear", "register", [], WINE_SHAPE) == (20_000,)
+    assert reverts(bomb, "UnknownModel", "model", model_id(WINE_SHAPE)) == (model_id(WINE_SHAPE),)
+
+
+def test_a_gas_bomb_of_many_tiny_channels_is_cut_off_at_the_limit(registry: Registry) -> None:
+    bomb = compile_network(constant_network([1, 60_000, 1], weight=1, shift=0))
+    ids = [registry.call("storeChunk", piece) for piece in pieces_of(bomb)]
+    limit = reverts(registry, "ExecutionTooDear", "register", ids[:-1], pieces_of(bomb)[-1])
+    assert limit == (EXECUTION_GAS_LIMIT,)
+
+
+def test_too_little_gas_to_measure_is_told_apart_from_a_model_too_dear(registry: Registry) -> None:
+    registry.call("storeChunk", WINE_SHAPE)
+    found = set()
+    for gas in range(100_000, 200_000, 2_000):
+        try:
+            registry.call("register", [], WINE_SHAPE, gas=gas)
+        except Reverted as failure:
+            found.add(failure.error)
+        else:
+            break
+    assert "NotEnoughGasToMeasure" in found
+    assert "ExecutionTooDear" not in found
+    assert registry.call("model", model_id(WINE_SHAPE))[0] == 13
+
+
+def test_a_chunk_that_runs_out_of_gas_is_refused_by_name(registry: Registry) -> None:
+    assert reverts(registry, "ChunkNotWritten", "storeChunk", b"\x01" * CHUNK, gas=5_000_000) == (CHUNK,)
+
+
+@pytest.mark.parametrize(("program", "error"), [each[::2] for each in BAD_PROGRAMS], ids=str_only)
+def test_a_malformed_program_is_refused_by_name_and_not_registered(
+    registry: Registry, program: bytes, error: str
+) -> None:
+    reverts(registry, error, "register", [], program)
+    reverts(registry, "UnknownModel", "execute", model_id(program), bytes(3))
+
+
+@pytest.mark.parametrize("length", range(1, len(PROGRAM)))
+def test_a_truncated_program_is_refused_wherever_it_ends(harness: Deployed, length: int) -> None:
+    assert reverts(harness, "ProgramTooShort", "validate", PROGRAM[:length])[0] == length
+
+
+@settings(max_examples=1_500, deadline=None)
+@given(st.lists(st.tuples(st.integers(0, 10**6), st.integers(1, 255)), min_size=1, max_size=3))
+def test_the_chain_accepts_exactly_what_decompiles(changes: list[tuple[int, int]]) -> None:
+    changed = bytearray(NINETY_BYTES)
+    for position, change in changes:
+        changed[position % len(changed)] ^= change
+    assert is_valid(bytes(changed)) == decompiles(bytes(changed))
+
+
+@pytest.mark.parametrize("position", [0, 1, 30, 31, 32, 33, 63, 64, 65, 69])
+def test_every_byte_value_of_a_weight_is_judged_alike_by_chain_and_decompiler(position: int) -> None:
+    """70 weights: two whole words and a rest, with the byte in each part and at each edge."""
+    program = compile_network(constant_network([70, 2]))
+    for value in range(256):
+        changed = bytearray(program)
+        changed[18 + 9 + 5 + position] = value
+        assert is_valid(bytes(changed)) == decompiles(bytes(changed)) == (65 <= value <= 191)
+
+
+def test_the_bound_on_a_channels_sum_is_exact_on_chain(harness: Deployed) -> None:
+    for inputs in (1, 31, 32, 33, 1000):
+        room = (1 << 24) - 1 - 255 * 63 * inputs
+        for weight, bias in ((63, room), (-63, room), (63, -room), (-63, -room)):
+            program = compile_network(constant_network([inputs, 1], weight=weight, bias=bias))
+            assert harness.call("validate", program) == (inputs, 1)
+            over = bytearray(program)
+            over[28:32] = (bias + (1 if bias > 0 else -1)).to_bytes(4, "big", signed=True)
+            assert reverts(harness, "SumOutOfRange", "validate", bytes(over)) == (0, 0, 1 << 24)
+
+
+# --- execution ---
+
+
+def test_an_unknown_model_is_refused_everywhere(registry: Registry) -> None:
+    for name, arguments in (("execute", (b"",)), ("model", ()), ("programChunks", ()), ("measure", ())):
+        assert reverts(registry, "UnknownModel", name, b"\x01" * 32, *arguments) == (b"\x01" * 32,)
+
+
+@pytest.mark.parametrize("length", [0, 12, 14, 98_304])
+def test_a_row_of_another_length_is_refused(registry: Registry, length: int) -> None:
+    model = registry.register(WINE_SHAPE)
+    assert reverts(registry, "WrongRowLength", "execute", model, bytes(length)) == (length, 13)
+
+
+def test_code_behind_stop_never_runs_so_a_chunk_cannot_destroy_itself() -> None:
+    """The piece is PUSH0 SELFDESTRUCT, called in the transaction that creates it."""
+    chain = ReceiptChain()
+    attacker = chain.deploy("ChunkAttacker")
+    abi = Deployed("ChunkAttacker")
+    piece = bytes.fromhex("5fff")
+    chunk = chunk_address(chain.registry, piece)
+    chain.send(attacker, abi.calldata("attack", chain.registry, piece, chunk, creation_code(piece)))
+    unprotected = "0x" + chain.read(attacker, abi.calldata("unprotected"))[12:].hex()
+    assert chain.code_at(unprotected) == b""
+    assert chain.code_at(chunk) == b"\x00" + piece
+
+
+def creation_code(code: bytes) -> bytes:
+    return b"\x61" + len(code).to_bytes(2, "big") + bytes.fromhex("80600a3d393df3") + code
+
+
+def chunk_address(registry: str, piece: bytes) -> str:
+    chunk_id = keccak(creation_code(b"\x00" + piece))
+    return "0x" + keccak(b"\xff" + bytes.fromhex(registry[2:]) + bytes(32) + chunk_id)[12:].hex()
+
+
+def code_at(registry: Registry, address: str, length: int) -> bytes:
+    """The first `length` bytes, since this EVM pads code with zeros."""
+    return bytes(registry.evm.get_code(address) or b"")[:length]
+
+
+NINETY_BYTES = compile_network(constant_network([9, 2, 2], weight=-9, bias=300, shift=7))
+HARNESS = Deployed("IntegerNetworkHarness", evm=EVM(spec_id="CANCUN", gas_limit=PLENTY))
+
+
+def is_valid(program: bytes) -> bool:
+    try:
+        HARNESS.call("validate", program)
+    except Reverted as failure:
+        assert failure.error is not None
+        return False
+    return True
+
+
+def decompiles(program: bytes) -> bool:
+    try:
+        decompile(program)
+    except BadProgram:
+        return False
+    return True
