@@ -28,7 +28,7 @@ class Seat:
     """A worker's seats in one job."""
 
     digest: bytes
-    """The first 29 bytes of the commitment while sealed, of the root once revealed."""
+    """The commitment's first 29 bytes while sealed, the root's digest once revealed."""
     count: int
     status: SeatStatus
 
@@ -38,13 +38,20 @@ class Seat:
         return cls(bytes(values[0]), int(values[1]), SeatStatus(values[2]))
 
     def holds(self, commitment_or_root: bytes) -> bool:
-        """Whether the digest is this one's."""
-        return self.digest == commitment_or_root[:DIGEST_BYTES]
+        """Whether the seat is sealed with this commitment, or revealed with this root."""
+        if self.status == SeatStatus.SEALED:
+            return self.digest == commitment_or_root[:DIGEST_BYTES]
+        return self.status == SeatStatus.REVEALED and self.digest == digest_of(commitment_or_root)
 
 
 def compute(job_id: bytes, worker: ChecksumAddress, root: bytes, salt: bytes) -> bytes:
     """The commitment to a root, 32 bytes. job_id, root and salt are 32 bytes each."""
     return keccak(job_id + bytes(12) + to_canonical_address(worker) + root + salt)
+
+
+def digest_of(root: bytes) -> bytes:
+    """What names a root in 29 bytes: hashed before it is cut, or every word that begins like a root would pass for it."""
+    return keccak(root)[:DIGEST_BYTES]
 
 
 def seal(root: bytes, secret: bytes, commitment: bytes) -> bytes:

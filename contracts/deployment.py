@@ -17,8 +17,8 @@ from contracts.endpoint import Endpoint
 from contracts.model_registry import ModelRegistry
 from contracts.transactor import Transactor
 
-EXECUTION_GAS_LIMIT = 11_000_000
-"""Most gas that one execution may take: three quarters of a transaction's cap, less the rest of a refutation."""
+EXECUTION_GAS_LIMIT = 10_000_000
+"""Most gas that one execution may take: what the registry allows at most, so that a whole refutation fits."""
 
 
 class BadDeployment(Exception):

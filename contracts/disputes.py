@@ -34,15 +34,20 @@ class Demand:
     demander: ChecksumAddress
     answer_by: int
     """Seconds; answers count before this."""
-    answered: bool
     released: bool
     bond: int
-    repaid: int
+    """Wei, held until the job is settled."""
+    answerer: ChecksumAddress
 
     @property
     def made(self) -> bool:
         """Whether the node was ever demanded."""
         return self.demander != NOBODY
+
+    @property
+    def answered(self) -> bool:
+        """Whether somebody answered it in time."""
+        return self.answerer != NOBODY
 
 
 @dataclass(frozen=True, slots=True)
@@ -99,7 +104,7 @@ class Disputes:
         return self._call("releaseBounty", job.as_tuple(), root)
 
     def release_bond(self, job: Job, node: Node) -> Call:
-        """Credit a demander with what comes back to it."""
+        """Credit a demand's bond to whom it belongs: the answerer, or the demander where the root was refuted or silenced."""
         return self._call("releaseBond", job.as_tuple(), node.as_tuple())
 
     def demand_of(self, job_id: bytes, node: Node, block: BlockIdentifier = "latest") -> Demand:

@@ -127,7 +127,6 @@ class JobState:
     outcome: Outcome = Outcome.OPEN
     item_count: int = 0
     root: bytes = bytes(32)
-    owed_to_challengers: int = 0
 
     @classmethod
     def of_tuple(cls, values: Sequence[Any]) -> JobState:

@@ -17,9 +17,7 @@ class Tally:
 
     refuter: ChecksumAddress = NOBODY
     seats: int = 0
-    demands: int = 0
     open_demands: int = 0
-    bounty: int = 0
     bounty_released: bool = False
 
     @classmethod
@@ -36,6 +34,11 @@ class Tally:
     def stands(self) -> bool:
         """Whether the root is neither refuted nor has an open demand."""
         return self.seats != 0 and not self.refuted and self.open_demands == 0
+
+
+def bounty(seats: int, seat_stake: int) -> int:
+    """Wei of a refuted root's forfeited stake that its refuter earns: half of every seat; the rest is burned."""
+    return seats * (seat_stake // 2)
 
 
 def has_winner(state: JobState, quorum: int) -> bool:

@@ -38,6 +38,11 @@ ATTEMPTS = 3
 """How often a send starts over after another process used its nonce."""
 WINDOW = 16
 """Transactions of one sender in flight at a time: nodes promise to keep no more."""
+SPARE_GAS = 100_000
+"""Gas allowed beyond the margin: nodes estimate as if in the latest block, and storage that is warm or already written there
+can be new in the next one (a checkpoint of stake, say). What is not used is not paid."""
+TRANSACTION_GAS_CAP = 16_777_216
+"""Most gas that one transaction may have (EIP-7825)."""
 REPLICA_LAG = 5.0
 """Seconds that a node may know a nonce as used before it serves the receipt."""
 
@@ -221,7 +226,7 @@ class Transactor:
     ) -> Receipt:
         """Simulate, send and wait until a block holds it; the receipt's status is 1.
 
-        `value` in wei; `deadline` in unix seconds of the chain's clock; the gas limit is the estimate × `gas_margin`.
+        `value` in wei; `deadline` in unix seconds of the chain's clock; the gas limit is the estimate × `gas_margin` + SPARE_GAS.
         Raises errors.Reverted (`receipt` is None if nothing was sent, else the failed one), NoContract, NoKey,
         NotEnoughFunds, FeeAboveCeiling, DeadlinePassed, NotMined, NonceTaken, TransactionFailed.
         """
@@ -283,7 +288,7 @@ class Transactor:
                 if self._account is None:
                     continue
                 needs = self.endpoint.estimate_gas(call, self.sender)
-            gas = max(needs, min(int(needs * gas_margin), market.gas_limit))
+            gas = max(needs, min(int(needs * gas_margin) + SPARE_GAS, market.gas_limit, TRANSACTION_GAS_CAP))
             flights.append(_Flight(call, nonce + position, gas, market.tip, market.max_fee))
         if self._account is None and calls:
             raise NoKey(calls[0])

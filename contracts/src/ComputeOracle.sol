@@ -161,8 +161,9 @@ contract ComputeOracle is OracleStorage, IComputeOracle {
         if (seat.status != SeatStatus.Sealed || seat.digest != digest) revert WrongOpening(jobId, worker);
 
         uint16 count = seat.count;
-        _seats[jobId][worker] = Seat({digest: bytes29(root), count: count, status: SeatStatus.Revealed});
-        _tallies[jobId][bytes29(root)].addSeats(state, count, job.terms.quorum);
+        bytes29 rootDigest = CommitmentLibrary.digestOf(root);
+        _seats[jobId][worker] = Seat({digest: rootDigest, count: count, status: SeatStatus.Revealed});
+        _tallies[jobId][rootDigest].addSeats(state, count, job.terms.quorum);
         state.sealedCommitments -= 1;
         if (state.sealedCommitments == 0) state.revealEndedAt = uint40(block.timestamp);
         emit Revealed(jobId, worker, root, count);
@@ -178,7 +179,7 @@ contract ComputeOracle is OracleStorage, IComputeOracle {
             state.outcome = Outcome.Hung;
             forfeitedSeats = state.grantedSeats - state.standingSeats;
         } else {
-            Tally storage tally = _tallies[jobId][bytes29(root)];
+            Tally storage tally = _tallies[jobId][CommitmentLibrary.digestOf(root)];
             if (!tally.isWinner(state, job.terms.quorum)) revert NotTheWinner(jobId, root);
             state.outcome = Outcome.Accepted;
             state.root = root;
@@ -190,7 +191,7 @@ contract ComputeOracle is OracleStorage, IComputeOracle {
         uint256 forfeited = forfeitedSeats * job.terms.seatStake;
         if (forfeited != 0) _total.setBonded(_totalHistory, _total.bonded - forfeited);
         _credit(job.requester, remainder);
-        uint256 burned = forfeited - state.owedToChallengers;
+        uint256 burned = forfeited - TallyLibrary.bounty(state.refutedSeats, job.terms.seatStake);
         emit Settled(jobId, state.outcome, state.root, state.winningSeats, burned);
         _burn(burned);
     }
@@ -293,7 +294,7 @@ contract ComputeOracle is OracleStorage, IComputeOracle {
     }
 
     function tallyOf(bytes32 jobId, bytes32 root) external view returns (Tally memory) {
-        return _tallies[jobId][bytes29(root)];
+        return _tallies[jobId][CommitmentLibrary.digestOf(root)];
     }
 
     function accountOf(address worker) external view returns (Account memory stake, uint256 unbonding, uint256 readyAt) {
@@ -383,7 +384,7 @@ contract ComputeOracle is OracleStorage, IComputeOracle {
         uint256 forfeited = 0;
         uint256 paid = 0;
         if (state.outcome == Outcome.Accepted) {
-            if (seat.status == SeatStatus.Revealed && seat.digest == bytes29(state.root)) {
+            if (seat.status == SeatStatus.Revealed && seat.digest == CommitmentLibrary.digestOf(state.root)) {
                 paid = seat.count * (uint256(terms.reward) / state.winningSeats);
             } else {
                 forfeited = stake;

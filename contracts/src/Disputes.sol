@@ -4,6 +4,7 @@ pragma solidity 0.8.37;
 import {OracleStorage} from "./OracleStorage.sol";
 import {Demand, IDisputes, InputProof, Node, ResultProof} from "./interfaces/IDisputes.sol";
 import {IModelRegistry} from "./interfaces/IModelRegistry.sol";
+import {CommitmentLibrary} from "./libraries/Commitment.sol";
 import {GasBudget} from "./libraries/GasBudget.sol";
 import {Job, JobLibrary, JobState, Phase, Terms} from "./libraries/Job.sol";
 import {MerkleProof} from "./libraries/MerkleProof.sol";
@@ -32,7 +33,6 @@ contract Disputes is OracleStorage, IDisputes {
         if (tally.stands()) tally.fall(state, job.terms.quorum);
         tally.refuter = msg.sender;
         state.refutedSeats += tally.seats;
-        _promiseForfeit(jobId, state, tally, result, uint256(tally.seats) * job.terms.seatStake, depth);
         emit Refuted(jobId, result.root, result.index, result.leaf, rightLeaf, msg.sender);
     }
 
@@ -44,17 +44,15 @@ contract Disputes is OracleStorage, IDisputes {
         if (msg.value < bond) revert BondTooLow(bond, msg.value);
 
         if (tally.stands()) tally.fall(state, job.terms.quorum);
-        tally.demands += 1;
         tally.openDemands += 1;
         if (node.level >= state.demandedLevels) state.demandedLevels = uint8(node.level + 1);
         uint256 answerBy = block.timestamp + job.terms.responseWindow;
         _demands[keccak256(abi.encode(jobId, node))] = Demand({
             demander: msg.sender,
             answerBy: uint40(answerBy),
-            answered: false,
             released: false,
             bond: uint96(bond),
-            repaid: 0
+            answerer: address(0)
         });
         _credit(msg.sender, msg.value - bond);
         emit Demanded(jobId, node.root, node.level, node.index, msg.sender, bond, answerBy);
@@ -98,28 +96,27 @@ contract Disputes is OracleStorage, IDisputes {
         if (tally.refuter == address(0) || tally.bountyReleased) revert NothingToRelease();
 
         tally.bountyReleased = true;
-        _credit(tally.refuter, tally.bounty);
-        emit BountyReleased(jobId, root, tally.refuter, tally.bounty);
+        uint256 amount = TallyLibrary.bounty(tally.seats, job.terms.seatStake);
+        _credit(tally.refuter, amount);
+        emit BountyReleased(jobId, root, tally.refuter, amount);
     }
 
     function releaseBond(Job calldata job, Node calldata node) external {
         (bytes32 jobId,) = _inPhase(job, Phase.Settled);
         Tally storage tally = _tally(jobId, node.root);
         Demand storage made = _demand(jobId, node);
-        uint256 amount = made.repaid;
-        uint256 burned = 0;
-        if (!made.answered && made.demander != address(0)) {
-            // On a root refuted by execution an open demand costs nothing. On a silenced root the demanders share one bond's
-            // worth: a lone demander gets its bond back, a flood burns.
-            amount = tally.refuter != address(0) ? made.bond : made.bond / tally.openDemands;
-            burned = made.bond - amount;
+        if (made.demander == address(0) || made.released) revert NothingToRelease();
+        (address payee, uint256 amount) = (made.demander, made.bond);
+        if (tally.refuter == address(0)) {
+            // On a silenced root the demanders share one bond's worth: a lone demander gets its bond back, a flood burns.
+            if (made.answerer != address(0)) payee = made.answerer;
+            else amount = made.bond / tally.openDemands;
         }
-        if (amount == 0 || made.released) revert NothingToRelease();
 
         made.released = true;
-        _credit(made.demander, amount);
-        emit BondReleased(jobId, node.root, node.level, node.index, made.demander, amount);
-        _burn(burned);
+        _credit(payee, amount);
+        emit BondReleased(jobId, node.root, node.level, node.index, payee, amount);
+        _burn(made.bond - amount);
     }
 
     // ---- Reading ----
@@ -141,7 +138,7 @@ contract Disputes is OracleStorage, IDisputes {
 
     /// A revealed root's tally.
     function _tally(bytes32 jobId, bytes32 root) internal view returns (Tally storage tally) {
-        tally = _tallies[jobId][bytes29(root)];
+        tally = _tallies[jobId][CommitmentLibrary.digestOf(root)];
         if (tally.seats == 0) revert UnknownRoot(jobId, root);
     }
 
@@ -180,7 +177,7 @@ contract Disputes is OracleStorage, IDisputes {
         if (block.timestamp >= end) revert DemandTooLate(node.level, end);
         if (node.level == 0) return;
         uint256 step = nodeDepth - MerkleProof.levelDepth(node.level - 1, depth);
-        if (!_demand(jobId, Node(node.root, node.level - 1, node.index >> step)).answered) {
+        if (_demand(jobId, Node(node.root, node.level - 1, node.index >> step)).answerer == address(0)) {
             revert ParentNotAnswered(node.root, node.level, node.index);
         }
     }
@@ -203,41 +200,17 @@ contract Disputes is OracleStorage, IDisputes {
         return MerkleProof.resultLeaf(index, REGISTRY.execute(terms.modelId, input.row));
     }
 
-    /// Promises a refuted root's stake, which settlement forfeits: first the bonds of the answered demands on the leaf's
-    /// path, then half of the rest to the refuter. What is left over is burned.
-    function _promiseForfeit(
-        bytes32 jobId,
-        JobState storage state,
-        Tally storage tally,
-        ResultProof calldata result,
-        uint256 forfeit,
-        uint256 depth
-    ) private {
-        uint256 left = forfeit;
-        uint256 last = MerkleProof.lastLevel(depth);
-        for (uint256 level = 0; tally.demands != 0 && level <= last; level++) {
-            uint256 index = result.index >> (depth - MerkleProof.levelDepth(level, depth));
-            Demand storage made = _demand(jobId, Node(result.root, level, index));
-            if (!made.answered) break; // a level below is only demanded once this one is answered
-            uint256 repaid = made.bond < left ? made.bond : left;
-            made.repaid = uint96(repaid);
-            left -= repaid;
-        }
-        tally.bounty = uint96(left / 2);
-        state.owedToChallengers += uint128(forfeit - left + left / 2);
-    }
-
+    /// The bond stays here until the job is settled: a liar that answers its own demands earns nothing by it.
     function _closeDemand(bytes32 jobId, JobState storage state, Tally storage tally, Node memory node, uint16 quorum)
         private
     {
         Demand storage made = _demand(jobId, node);
-        if (made.demander == address(0) || made.answered) revert NotDemanded(node.root, node.level, node.index);
+        if (made.demander == address(0) || made.answerer != address(0)) revert NotDemanded(node.root, node.level, node.index);
         if (block.timestamp >= made.answerBy) revert AnswerTooLate(made.answerBy);
 
-        made.answered = true;
+        made.answerer = msg.sender;
         tally.openDemands -= 1;
         if (tally.openDemands == 0) tally.rise(state, quorum);
-        _credit(msg.sender, made.bond);
     }
 
     function _bondFor(Terms calldata terms, uint256 level, uint256 openDemands) private view returns (uint256) {

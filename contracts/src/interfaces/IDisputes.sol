@@ -7,10 +7,9 @@ import {Job} from "../libraries/Job.sol";
 struct Demand {
     address demander; // 0 = never demanded
     uint40 answerBy; // seconds: answers count before this
-    bool answered;
     bool released;
-    uint96 bond; // wei; paid to the answerer, or back
-    uint96 repaid; // wei out of the forfeited stake of a root refuted below this node
+    uint96 bond; // wei; held until the job is settled
+    address answerer; // 0 = not answered
 }
 
 /// A node of a result tree, as disputes name it: `level` l is binary depth min(4l, depth).
@@ -90,7 +89,7 @@ interface IDisputes {
     );
     event BountyReleased(bytes32 indexed jobId, bytes32 indexed root, address indexed refuter, uint256 amount);
     event BondReleased(
-        bytes32 indexed jobId, bytes32 indexed root, uint256 level, uint256 index, address demander, uint256 amount
+        bytes32 indexed jobId, bytes32 indexed root, uint256 level, uint256 index, address payee, uint256 amount
     );
 
     // ---- While Challenging ----
@@ -103,19 +102,19 @@ interface IDisputes {
     /// must reach the bond; the rest is credited back. Unanswered until settlement, the root is refuted by silence.
     function demand(Job calldata job, Node calldata node) external payable;
 
-    /// @notice Answers a demand above the last level and earns its bond.
+    /// @notice Answers a demand above the last level and earns its bond, unless the root is refuted by execution after all.
     /// @param nodes The node's descendants at the next level.
     /// @param siblings The node's path to the root.
     function answer(Job calldata job, Node calldata node, bytes32[] calldata nodes, bytes32[] calldata siblings) external;
 
-    /// @notice Answers a demand at the last level and earns its bond.
+    /// @notice Answers a demand at the last level and earns its bond, unless the root is refuted by execution after all.
     function answerLeaf(Job calldata job, ResultProof calldata result, InputProof calldata input) external;
 
     /// @notice Credits the refuter of `root` with its bounty.
     function releaseBounty(Job calldata job, bytes32 root) external;
 
-    /// @notice Credits a demander with what comes back to it: what a root refuted by execution repays, its open demand on
-    /// such a root, or its share of one bond in a root refuted by silence (bond / unanswered demands; the rest is burned).
+    /// @notice Credits a demand's bond: to the demander if the root was refuted by execution, else to the answerer. Of a
+    /// demand that nobody answered the demander gets bond / unanswered demands on that root; the rest is burned.
     function releaseBond(Job calldata job, Node calldata node) external;
 
     // ---- Reading ----

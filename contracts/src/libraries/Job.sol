@@ -73,8 +73,6 @@ struct JobState {
     uint40 itemCount; // written by settle if Accepted, so that a verdict is read without the terms
     // written by settle if Accepted
     bytes32 root;
-    // written by refute
-    uint128 owedToChallengers; // wei of forfeited stake promised to refuters and demanders
 }
 
 /// @notice Ids and phases. Twin: contracts/job.py.

@@ -7,9 +7,7 @@ import {JobState} from "./Job.sol";
 struct Tally {
     address refuter; // who refuted it by execution; 0 = not refuted
     uint16 seats;
-    uint32 demands; // ever made
-    uint32 openDemands; // not yet answered
-    uint96 bounty; // wei, the refuter's part of the forfeited stake
+    uint32 openDemands; // demanded and not answered
     bool bountyReleased;
 }
 
@@ -19,6 +17,11 @@ struct Tally {
 library TallyLibrary {
     function stands(Tally storage tally) internal view returns (bool) {
         return tally.seats != 0 && tally.refuter == address(0) && tally.openDemands == 0;
+    }
+
+    /// @return Wei of a refuted root's forfeited stake that its refuter earns: half of every seat; the rest is burned.
+    function bounty(uint256 seats, uint256 seatStake) internal pure returns (uint256) {
+        return seats * (seatStake / 2);
     }
 
     /// A revealed root gains seats. No demand exists before the reveals are over.
