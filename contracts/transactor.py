@@ -226,7 +226,8 @@ class Transactor:
     ) -> Receipt:
         """Simulate, send and wait until a block holds it; the receipt's status is 1.
 
-        `value` in wei; `deadline` in unix seconds of the chain's clock; the gas limit is the estimate × `gas_margin` + SPARE_GAS.
+        `value` in wei; `deadline` in unix seconds of the chain's clock; the gas limit is the estimate × `gas_margin`,
+        plus SPARE_GAS.
         Raises errors.Reverted (`receipt` is None if nothing was sent, else the failed one), NoContract, NoKey,
         NotEnoughFunds, FeeAboveCeiling, DeadlinePassed, NotMined, NonceTaken, TransactionFailed.
         """
