@@ -1,0 +1,150 @@
+"""Every foreseeable failure as an exit code and one sentence that says what to do. The only place that decides either."""
+
+from __future__ import annotations
+
+from enum import IntEnum
+from typing import NamedTuple
+
+from contracts import errors, keystore, transactor
+from contracts.deployment import BadDeployment
+from contracts.endpoint import ChainError
+from coordinator import profiles
+
+
+class ExitCode(IntEnum):
+    """What a process that called `quorate` can tell apart. docs/cli.md has the same table."""
+
+    OK = 0
+    FAILED = 1
+    USAGE = 2
+    CHAIN = 3
+    REFUSED = 4
+    BAD_INPUT = 5
+    KEY = 6
+    FUNDS = 7
+    NOT_FOUND = 8
+    UNFINISHED = 9
+    INTERRUPTED = 130
+
+
+class Failure(NamedTuple):
+    """What to tell the user, and the exit code."""
+
+    code: ExitCode
+    message: str
+
+
+class Refusal(Exception):
+    """A command's own refusal; the message says what to do."""
+
+    def __init__(self, code: ExitCode, message: str) -> None:
+        super().__init__(message)
+        self.code = code
+
+
+ADVICE = {
+    "AlreadyRefuted": "nothing is left to do about this root",
+    "BadBound": "correct that bound; `quorate deploy --help` lists them",
+    "ExecutionTooDear": "use a smaller model: one execution must fit one transaction",
+    "ItemCountOutOfBounds": "split the data into several jobs",
+    "JobExists": "the job is on the chain already: `quorate job show` it, or choose another --nonce",
+    "ModelExists": "nothing needs to be registered: use the model by its id",
+    "NoSeatGranted": "the jury is full",
+    "NotEnoughFreeStake": "deposit more, or wait until locked seats are released",
+    "NothingToRelease": "everything was released before",
+    "NothingToWithdraw": "`quorate stake show` says what is locked and when unbonding stake is ready",
+    "PaymentRefused": "name another payee: this one does not accept ether",
+    "QuorumOutOfBounds": "choose a --quorum within those bounds",
+    "SeatStakeTooLow": "raise --seat-stake, or leave it out: then the least the contract asks is used",
+    "SeatsOutOfBounds": "choose --seats within those bounds",
+    "StakeTooLarge": "no deployment holds that much stake",
+    "TermNotSupported": "this deployment takes only zero there",
+    "TotalStakeTooLow": "lower --seats or --seat-stake, or wait until workers have staked more",
+    "UnknownJob": "check the job id and the network",
+    "UnknownModel": "register it first: `quorate model register`",
+    "WindowOutOfBounds": "choose a window within those bounds; challenge must be at least as long as commit",
+    "WrongPhase": "that window is over or not yet open: `quorate job show` says where the job stands",
+}
+"""What to do about a contract's refusal, by its error's name."""
+
+_CODES_BY_REVERT = {
+    "NotEnoughFreeStake": ExitCode.FUNDS,
+    "UnknownJob": ExitCode.NOT_FOUND,
+    "UnknownModel": ExitCode.NOT_FOUND,
+}
+
+
+def explain(error: BaseException) -> Failure | None:
+    """The failure that an exception stands for; None for one that nobody foresaw, which is a bug of ours."""
+    if isinstance(error, Refusal):
+        return Failure(error.code, str(error))
+    if isinstance(error, errors.Reverted):
+        return _explain_revert(error)
+    for kinds, code in _table():
+        if isinstance(error, kinds):
+            return Failure(code, _text(error))
+    if isinstance(error, OSError):
+        place = f"{error.filename}: " if error.filename else ""
+        return Failure(ExitCode.BAD_INPUT, f"{place}{error.strerror or error}")
+    return None
+
+
+def _explain_revert(error: errors.Reverted) -> Failure:
+    if not isinstance(error, errors.OracleRevert):
+        return Failure(ExitCode.REFUSED, f"the contract refused: {error}")
+    values = ", ".join(f"{name} {_value(value)}" for name, value in error.args_by_name.items())
+    advice = ADVICE.get(error.name)
+    sentence = f"the contract refused: {error.name}" + (f" ({values})" if values else "")
+    code = _CODES_BY_REVERT.get(error.name, ExitCode.REFUSED)
+    return Failure(code, f"{sentence}: {advice}" if advice else sentence)
+
+
+def _value(value: object) -> str:
+    if not isinstance(value, bytes):
+        return str(value)
+    word = value.rstrip(b"\0")
+    if len(value) == 32 and word and word.isalnum():  # a name such as "commitWindow"
+        return word.decode("ascii")
+    return "0x" + value.hex()
+
+
+def _text(error: BaseException) -> str:
+    """The message with what was noted along the way (which call of several it was)."""
+    return "; ".join([str(error), *getattr(error, "__notes__", [])])
+
+
+def _table() -> list[tuple[type[BaseException] | tuple[type[BaseException], ...], ExitCode]]:
+    """The first row that fits decides. Read only when something failed: some of these modules are slow to import."""
+    import zipfile
+
+    from pydantic import ValidationError
+
+    from models.onnx_file import RefusedModel
+    from models.program import BadNetwork, BadProgram
+    from models.scaling import BadFeatures
+    from models.zoo import UnknownModel
+    from oracle_worker.data import DataError, DataUnavailable
+    from oracle_worker.model_store import ModelNotFound, WrongModel
+    from oracle_worker.settings import BadSettings
+
+    return [
+        (transactor.NotEnoughFunds, ExitCode.FUNDS),
+        ((transactor.NoKey, keystore.KeystoreError), ExitCode.KEY),
+        (transactor.NotMined, ExitCode.UNFINISHED),
+        (
+            (
+                transactor.DeadlinePassed,
+                transactor.FeeAboveCeiling,
+                transactor.NonceTaken,
+                transactor.TransactionFailed,
+                transactor.PartlySent,
+            ),
+            ExitCode.REFUSED,
+        ),
+        (ChainError, ExitCode.CHAIN),
+        (profiles.UnknownNetwork, ExitCode.USAGE),
+        ((profiles.BadProfile, BadDeployment, ValidationError), ExitCode.BAD_INPUT),
+        ((RefusedModel, BadNetwork, BadProgram, BadFeatures, zipfile.BadZipFile), ExitCode.BAD_INPUT),
+        ((UnknownModel, ModelNotFound, DataUnavailable), ExitCode.NOT_FOUND),
+        ((DataError, WrongModel, BadSettings), ExitCode.BAD_INPUT),
+    ]

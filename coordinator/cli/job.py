@@ -1,0 +1,202 @@
+"""`quorate job estimate | submit | settle`: ask for verdicts."""
+
+from __future__ import annotations
+
+import secrets
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from contracts.compute_oracle import ComputeOracle
+from contracts.endpoint import NOWHERE
+from contracts.job import Job, Terms
+from contracts.keystore import KeystoreError
+from contracts.tally import is_winner
+from coordinator.cli import amounts, model_source, rows, terms
+from coordinator.cli.command import command
+from coordinator.cli.context import Setup, parse_hash, receipt_facts
+from coordinator.cli.failures import ExitCode, Refusal
+from coordinator.cli.job_log import read_job
+from coordinator.cli.output import Wei
+from coordinator.cli.published import check_served, publish
+
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
+
+    from coordinator.cli.model_source import Model
+
+app = typer.Typer(help="Jobs: estimate, submit, show, list, watch, settle.", no_args_is_help=True)
+
+_TERMS = "Terms"
+Named = Annotated[str, typer.Option("--model", help="Zoo name, ONNX file, or 0x… id of a registered model.")]
+Scaling = Annotated[Path | None, typer.Option(help="Model card whose scaling turns features into bytes.")]
+Reward = Annotated[
+    int,
+    typer.Option(parser=amounts.option, metavar="AMOUNT", help="Shared by the agreeing seats.", rich_help_panel=_TERMS),
+]
+Seats = Annotated[int, typer.Option(min=1, max=65535, help="Expected jury.", rich_help_panel=_TERMS)]
+Quorum = Annotated[
+    int | None,
+    typer.Option(min=1, max=65535, help="Seats that must agree; more than half by default.", rich_help_panel=_TERMS),
+]
+SeatStake = Annotated[
+    int | None,
+    typer.Option(
+        parser=amounts.option,
+        metavar="AMOUNT",
+        help="Locked for each seat; by default the least that the contract asks, and a quarter more.",
+        rich_help_panel=_TERMS,
+    ),
+]
+Window = Annotated[
+    int | None,
+    typer.Option(
+        min=1, max=2**32 - 1, help="Seconds; by default 20 (response: 10) least windows.", rich_help_panel=_TERMS
+    ),
+]
+
+
+@command(app, "estimate")
+def estimate(
+    setup: Setup,
+    named: Named,
+    data: Annotated[Path | None, typer.Option(help="Data file: .csv, .npy or .bin.")] = None,
+    items: Annotated[int | None, typer.Option(min=1, help="How many items, instead of --data.")] = None,
+    scaling: Scaling = None,
+    reward: Reward = 0,
+    seats: Seats = 5,
+    quorum: Quorum = None,
+    seat_stake: SeatStake = None,
+    commit_window: Window = None,
+    reveal_window: Window = None,
+    challenge_window: Window = None,
+    response_window: Window = None,
+) -> None:
+    """What a job would cost, how long it would take, what jury it would draw, and what corrupting it would cost."""
+    if (data is None) == (items is None):
+        raise Refusal(ExitCode.USAGE, "give either --data FILE or --items N")
+    model = model_source.find(named)
+    if data is not None:
+        items = len(_read(setup, model, data, scaling))
+    assert items is not None  # one of the two was given
+    wish = terms.Wish(
+        reward, seats, quorum, seat_stake, commit_window, reveal_window, challenge_window, response_window
+    )
+    contracts = setup.contracts
+    wanted = terms.make(wish, contracts, model.model_id, bytes(32), "", items)
+    with setup.out.progress("reading who has staked"):
+        workers = terms.read_workers(contracts)
+    jury = terms.jury_facts(wanted, workers, contracts.oracle.total_stake())
+    setup.out.record(
+        {
+            "model": model.model_id,
+            **terms.facts(wanted),
+            **_gas_facts(setup, wanted, bool(jury["stake_suffices"])),
+            **terms.duration_facts(wanted, contracts.oracle.bounds()),
+            **jury,
+        },
+        title="Estimate",
+    )
+
+
+@command(app, "submit")
+def submit(
+    setup: Setup,
+    named: Named,
+    data: Annotated[Path, typer.Option(help="Data file: .csv, .npy or .bin.")],
+    reward: Reward,
+    publish_to: Annotated[
+        Path | None, typer.Option("--publish", help="Folder to write the rows to; the job points to that file.")
+    ] = None,
+    data_uri: Annotated[
+        str | None, typer.Option(help="Where workers find the rows: file:, http: or https:. Fetched and checked first.")
+    ] = None,
+    scaling: Scaling = None,
+    seats: Seats = 5,
+    quorum: Quorum = None,
+    seat_stake: SeatStake = None,
+    commit_window: Window = None,
+    reveal_window: Window = None,
+    challenge_window: Window = None,
+    response_window: Window = None,
+    nonce: Annotated[int | None, typer.Option(min=0, help="Number of the job, for one that is not random.")] = None,
+    check: Annotated[bool, typer.Option(help="Fetch --data-uri and check it against the data.")] = True,
+) -> None:
+    """Create a job and pay its reward. Final: there is no cancel. Everything that can be checked is, before it is paid."""
+    if publish_to is None and data_uri is None:
+        raise Refusal(
+            ExitCode.USAGE, "say where workers find the rows: --publish FOLDER writes them, --data-uri URI names them"
+        )
+    model = model_source.find(named)
+    values = _read(setup, model, data, scaling)
+    with setup.out.progress("hashing rows", len(values)) as tick:
+        root = rows.input_tree(values, tick).root
+    published = publish(publish_to, root, values) if publish_to else None
+    uri = data_uri or (published.as_uri() if published else "")
+    contracts = setup.contracts
+    wish = terms.Wish(
+        reward, seats, quorum, seat_stake, commit_window, reveal_window, challenge_window, response_window
+    )
+    wanted = terms.make(wish, contracts, model.model_id, root, uri, len(values))
+    if check and data_uri is not None:
+        with setup.out.progress("fetching --data-uri to check it"):
+            check_served(setup, wanted, uri, values.shape[1])
+    requester = setup.account.address
+    job = Job(requester, secrets.randbits(64) if nonce is None else nonce, wanted)
+    job_id = job.id(setup.deployment.chain_id, setup.deployment.oracle)
+    setup.out.note(f"job 0x{job_id.hex()}")  # known before it is sent, so that nothing can lose it
+    receipt = setup.send(contracts.oracle.create_job(job.nonce, wanted, uri), "creating the job")
+    setup.out.record(
+        {
+            "job_id": job_id,
+            "model": model.model_id,
+            "data_root": root,
+            "data_uri": uri,
+            **terms.facts(wanted),
+            **receipt_facts(receipt),
+            "published": published,
+        },
+        title="Job created",
+    )
+    setup.out.note(f"Follow it with `quorate job watch 0x{job_id.hex()}`.")
+
+
+@command(app, "settle")
+def settle(setup: Setup, job: Annotated[str, typer.Argument(help="The job's id.")]) -> None:
+    """Record a job's outcome once every window is over. Anyone may; workers usually do."""
+    job_id = parse_hash(job, "job id")
+    with setup.out.progress("reading the job"):
+        view, _ = read_job(setup.contracts, job_id)
+    winners = [root for root, tally in view.roots.items() if is_winner(tally, view.state, view.terms.quorum)]
+    call = setup.contracts.oracle.settle(view.job, winners[0] if winners else bytes(32))
+    receipt = setup.send(call, "settling")
+    state = setup.contracts.oracle.job_state(job_id)
+    setup.out.record({"job_id": job_id, "outcome": state.outcome, "root": state.root, **receipt_facts(receipt)})
+
+
+def _read(setup: Setup, model: Model, data: Path, card: Path | None) -> NDArray[np.uint8]:
+    """The rows of a data file for this model."""
+    scaling = model_source.read_card(card).scaling if card else model.card.scaling if model.card else None
+    if model.network is not None:
+        row_length = model.network.row_length
+    else:
+        row_length = setup.contracts.registry.model(model.model_id).row_length
+    with setup.out.progress(f"reading {data.name}"):
+        return rows.read_rows(data, row_length, scaling)
+
+
+def _gas_facts(setup: Setup, wanted: Terms, stake_suffices: bool) -> dict[str, Any]:
+    """Gas of creating the job. Estimated without the reward, so that the estimate needs no funds."""
+    if not stake_suffices:  # the contract would refuse: the facts below say so
+        return {"gas": None}
+    try:
+        sender = setup.address
+    except KeystoreError:
+        sender = NOWHERE
+    oracle: ComputeOracle = setup.contracts.oracle
+    gas = setup.endpoint.estimate_gas(oracle.create_job(0, replace(wanted, reward=0), ""), sender)
+    price = int(setup.endpoint.ask("eth_gasPrice"), 16)
+    return {"gas": gas, "gas_cost": Wei(gas * price), "total_cost": Wei(gas * price + wanted.reward)}

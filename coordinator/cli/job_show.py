@@ -1,0 +1,245 @@
+"""`quorate job show | list | watch`: where jobs stand, read from the chain alone."""
+
+from __future__ import annotations
+
+import time
+from dataclasses import dataclass
+from typing import Annotated, Any
+
+import typer
+
+from contracts import job as jobs
+from contracts.disputes import Node
+from contracts.job import Job, JobState, Outcome, Phase, Terms
+from contracts.tally import Tally, bounty, is_winner
+from coordinator.cli import terms
+from coordinator.cli.context import Setup, parse_address, parse_hash
+from coordinator.cli.failures import ExitCode, Refusal
+from coordinator.cli.job_log import read_events, read_job, topic_of
+from coordinator.cli.output import Seconds, Time, Wei, moment, shown
+from coordinator.event_log import Event
+from coordinator.job_view import JobView
+
+JobId = Annotated[str, typer.Argument(metavar="JOB", help="The job's id, 0x and 64 hex digits.")]
+_UNSHOWN = {"jobId", "terms", "dataUri", "nodes", "sealedRoot", "totalStake"}
+_WEI = {"amount", "bond", "burned", "forfeited", "paid"}
+
+
+@dataclass(frozen=True, slots=True)
+class Head:
+    """The newest block."""
+
+    number: int
+    time: int
+
+
+def show(setup: Setup, job: JobId) -> None:
+    """Everything about a job: terms, phases and their times, seats, roots, demands, and what corrupting it would cost."""
+    with setup.out.progress("reading the job's events") as tick:
+        view, events = read_job(setup.contracts, parse_hash(job, "job id"), tick)
+    setup.out.record(describe(view, read_head(setup)) | {"events": [event_facts(event) for event in events]})
+
+
+def list_(
+    setup: Setup,
+    requester: Annotated[str | None, typer.Option(help="Only jobs of this address.")] = None,
+    last: Annotated[int, typer.Option(min=1, help="At most this many, newest first.")] = 20,
+) -> None:
+    """The newest jobs of this deployment."""
+    contracts = setup.contracts
+    topics: list[str | None] = [topic_of("JobCreated")]
+    if requester is not None:
+        topics += [None, "0x" + "00" * 12 + parse_address(requester)[2:].lower()]
+    with setup.out.progress("reading which jobs there are") as tick:
+        created = list(read_events(contracts, topics, contracts.deployment.block, tick))[-last:][::-1]
+        head = read_head(setup)
+        rows = [_row(event, contracts.oracle.job_state(event.args["jobId"]), head) for event in created]
+    setup.out.rows(rows, title="Jobs", empty="no job was created here yet")
+
+
+def watch(
+    setup: Setup,
+    job: JobId,
+    timeout: Annotated[int | None, typer.Option(min=1, help="Give up after so many seconds.")] = None,
+    every: Annotated[float, typer.Option(min=0.2, help="Seconds between looks.")] = 1.0,
+) -> None:
+    """Print a job's events and phases as they come, until it is settled. With --json: one document a line."""
+    job_id = parse_hash(job, "job id")
+    began = time.monotonic()
+    seen: set[tuple[bytes, int]] = set()
+    phase: Phase | None = None
+    while True:
+        view, events = read_job(setup.contracts, job_id)
+        for event in events:
+            if (event.transaction, event.log_index) not in seen:
+                seen.add((event.transaction, event.log_index))
+                setup.out.line(event_facts(event), f"{moment(event.time)}  {event_text(event)}")
+        head = read_head(setup)
+        now = phase_of(view, head)
+        if now is not phase:
+            phase = now
+            ends = phase_end(view, head)
+            text = f"{moment(head.time)}  phase: {shown(now)}" + (f", until {moment(ends)}" if ends else "")
+            setup.out.line({"phase": now, "until": Time(ends), "block": head.number, "time": head.time}, text)
+        if now is Phase.SETTLED:
+            return
+        if timeout is not None and time.monotonic() - began >= timeout:
+            raise Refusal(
+                ExitCode.UNFINISHED, f"the job is still {shown(now)} after {timeout} s; watch it again, or longer"
+            )
+        time.sleep(every)
+
+
+def read_head(setup: Setup) -> Head:
+    """The newest block. Raises ChainError."""
+    block = setup.endpoint.ask("eth_getBlockByNumber", "latest", False)
+    return Head(int(block["number"], 16), int(block["timestamp"], 16))
+
+
+def phase_of(view: JobView, head: Head) -> Phase:
+    """Where a job stands in the newest block."""
+    return jobs.phase(view.state, view.terms, head.time, head.number)
+
+
+def phase_end(view: JobView, head: Head) -> int:
+    """Seconds at which its phase ends by the clock; 0 where blocks, or nobody, decide."""
+    return jobs.phase_end(view.state, view.terms, head.time, head.number)
+
+
+def describe(view: JobView, head: Head) -> dict[str, Any]:
+    """Everything about a job, for people and for JSON."""
+    state, wanted = view.state, view.terms
+    phase = phase_of(view, head)
+    return {
+        "job_id": view.job_id,
+        "phase": phase,
+        "phase_ends": Time(phase_end(view, head)) if phase_end(view, head) else None,
+        "next": _next(phase, view),
+        "outcome": state.outcome,
+        "root": state.root if state.outcome is Outcome.ACCEPTED else None,
+        "requester": view.job.requester,
+        "nonce": view.job.nonce,
+        "model": wanted.model_id,
+        "data_root": wanted.data_root,
+        "data_uri": view.data_uri,
+        **terms.facts(wanted),
+        "total_stake_at_creation": Wei(state.total_stake),
+        "created": Time(state.created_at),
+        "created_in_block": state.created_block,
+        "seats_granted": state.granted_seats,
+        "seats_revealed": state.revealed_seats,
+        "seats_agreeing": state.winning_seats or None,
+        "phases": _phases(state, wanted),
+        "jury": [_seat_row(worker, seat) for worker, seat in view.seats.items()],
+        "roots": [_root_row(root, tally, view) for root, tally in view.roots.items()],
+        "demands": [_demand_row(node, view) for node in view.demands],
+    }
+
+
+def event_facts(event: Event) -> dict[str, Any]:
+    """An event for JSON and tables."""
+    return {"event": event.name, "block": event.block, "time": Time(event.time), "detail": _details(event)}
+
+
+def event_text(event: Event) -> str:
+    """An event on one line."""
+    details = ", ".join(f"{name} {shown(value)}" for name, value in _details(event).items())
+    return f"{event.name}: {details}" if details else event.name
+
+
+def _details(event: Event) -> dict[str, Any]:
+    named = {name: value for name, value in event.args.items() if name not in _UNSHOWN}
+    if event.name == "Settled":
+        named["outcome"] = Outcome(named["outcome"])
+    return {name: Wei(value) if name in _WEI else value for name, value in named.items()}
+
+
+def _row(event: Event, state: JobState, head: Head) -> dict[str, Any]:
+    wanted = Job(event.args["requester"], event.args["nonce"], Terms.of_tuple(event.args["terms"])).terms
+    return {
+        "job_id": event.args["jobId"],
+        "phase": jobs.phase(state, wanted, head.time, head.number),
+        "outcome": state.outcome,
+        "created": Time(event.time),
+        "items": wanted.item_count,
+        "seats": wanted.seats,
+        "reward": Wei(wanted.reward),
+        "cost_to_corrupt": Wei(jobs.cost_to_corrupt(wanted)),
+    }
+
+
+def _next(phase: Phase, view: JobView) -> str:
+    if phase is Phase.DRAWING:
+        return f"anyone calls draw once block {jobs.seed_block(view.state)} is past"
+    if phase is Phase.SETTLING:
+        wins = any(is_winner(tally, view.state, view.terms.quorum) for tally in view.roots.values())
+        why = "a root has won" if wins else "no root has won" if view.roots else "it found no jury in time"
+        return f"every window is over and {why}: anyone calls `quorate job settle`"
+    return {
+        Phase.COMMITTING: "drawn workers run the model and seal their roots",
+        Phase.REVEALING: "workers open what they sealed",
+        Phase.CHALLENGING: "anyone refutes a wrong root, or demands to see into it",
+        Phase.SETTLED: "seats, bounties and bonds are released; what is credited is taken with `quorate stake withdraw`",
+    }[phase]
+
+
+def _phases(state: JobState, wanted: Terms) -> list[dict[str, Any]]:
+    """Each phase with when it began and ends; later ones only as far as the clock decides them."""
+    times = [(Phase.DRAWING, state.created_at, state.drawn_at)]
+    if state.drawn_at:
+        commit_end, reveal_end = jobs.commit_end(state, wanted), jobs.reveal_end(state, wanted)
+        times.append((Phase.COMMITTING, state.drawn_at, commit_end))
+        times.append((Phase.REVEALING, commit_end, reveal_end))
+        times.append((Phase.CHALLENGING, reveal_end, jobs.challenge_end(state, wanted)))
+    return [
+        {
+            "phase": phase,
+            "from": Time(start),
+            "until": Time(end) if end else None,
+            "lasts": Seconds(end - start) if end else None,
+        }
+        for phase, start, end in times
+    ]
+
+
+def _seat_row(worker: str, seat: Any) -> dict[str, Any]:
+    return {
+        "worker": worker,
+        "seats": seat.count,
+        "status": seat.status,
+        "root": seat.root,
+        "paid": Wei(seat.paid),
+        "forfeited": Wei(seat.forfeited),
+    }
+
+
+def _root_row(root: bytes, tally: Tally, view: JobView) -> dict[str, Any]:
+    if tally.refuted:
+        standing = "refuted by execution"
+    elif tally.open_demands:
+        is_over = view.state.outcome is not Outcome.OPEN
+        standing = "refuted by silence" if is_over else "has unanswered demands"
+    else:
+        standing = "stands"
+    return {
+        "root": root,
+        "seats": tally.seats,
+        "standing": standing,
+        "demands": sum(node.root == root for node in view.demands),
+        "unanswered": tally.open_demands,
+        "refuter": tally.refuter if tally.refuted else None,
+        "bounty": Wei(bounty(tally.seats, view.terms.seat_stake)) if tally.refuted else None,
+    }
+
+
+def _demand_row(node: Node, view: JobView) -> dict[str, Any]:
+    demand = view.demands[node]
+    return {
+        "root": node.root,
+        "level": node.level,
+        "index": node.index,
+        "demander": demand.demander,
+        "bond": Wei(demand.bond),
+        "answer_by": Time(demand.answer_by),
+        "answerer": demand.answerer if demand.answered else None,
+    }

@@ -1,0 +1,72 @@
+"""`quorate`: the command line, put together."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Sequence
+from importlib.metadata import version
+from typing import Annotated
+
+import typer
+
+from coordinator.cli import job, job_show, keys, model, operate, stake, verdict
+from coordinator.cli.command import Debug, Json, Key, Network, PassphraseFile, Rpc, command, report
+from coordinator.cli.context import Options
+from coordinator.cli.failures import ExitCode, Failure
+
+app = typer.Typer(
+    name="quorate",
+    help="A verifiable off-chain compute oracle: staked operators run exact integer networks, the chain is the judge.",
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,
+)
+command(app, "devnet")(operate.devnet)
+command(app, "deploy")(operate.deploy)
+command(app, "demo")(operate.demo)
+app.add_typer(keys.app, name="keys")
+app.add_typer(model.app, name="model")
+app.add_typer(stake.app, name="stake")
+for name, function in (("show", job_show.show), ("list", job_show.list_), ("watch", job_show.watch)):
+    command(job.app, name)(function)
+app.add_typer(job.app, name="job")
+app.add_typer(verdict.app, name="verdict")
+
+
+def _version(wanted: bool) -> None:
+    if wanted:
+        sys.stdout.write(f"quorate {version('quorate')}\n")
+        raise typer.Exit
+
+
+@app.callback()
+def before(
+    ctx: typer.Context,
+    network: Network = None,
+    rpc: Rpc = None,
+    key: Key = None,
+    passphrase_file: PassphraseFile = None,
+    json: Json = False,
+    debug: Debug = False,
+    _: Annotated[bool, typer.Option("--version", callback=_version, is_eager=True, help="Print the version.")] = False,
+) -> None:
+    """Global options may stand here or after the command."""
+    ctx.obj = Options(network, rpc, key, passphrase_file, json, debug)
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run one command line (default: the process's own); its exit code."""
+    given = list(sys.argv[1:] if arguments is None else arguments)
+    try:
+        code = app(args=given, prog_name="quorate", standalone_mode=False)
+    except typer.Abort:
+        return ExitCode.INTERRUPTED
+    except typer.TyperException as usage:
+        place = getattr(usage, "ctx", None)
+        hint = f" (see `{place.command_path} --help`)" if place else ""
+        report(Failure(ExitCode.USAGE, usage.format_message().rstrip(".") + hint), as_json="--json" in given)
+        return ExitCode.USAGE
+    return code if isinstance(code, int) else ExitCode.OK
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,47 @@
+"""What a model costs, before anybody pays: registered on a chain of its own in this process, gas read from receipts."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from contracts.abi import artifact
+from contracts.deployment import EXECUTION_GAS_LIMIT
+from contracts.endpoint import Sendable
+from contracts.model_registry import ModelRegistry, chunks_of
+from contracts.transactor import Transactor
+
+
+@dataclass(frozen=True, slots=True)
+class Measured:
+    """Gas units."""
+
+    registration_gas: int
+    """All transactions of the registration together."""
+    execution_gas: int
+    """One execution, as the registry recorded it."""
+
+
+def measure(program: bytes, model_id: bytes) -> Measured:
+    """Register the program on a fresh dev chain. Takes seconds. Raises what the registry refuses (contracts.errors)."""
+    from coordinator.devnet import dev_keys, running_chain
+
+    with running_chain("py-evm") as url:
+        transactor = Transactor(url, dev_keys(1)[0])
+        made = artifact("ModelRegistry")
+        factory = transactor.web3.eth.contract(abi=made.abi, bytecode=made.bytecode)
+        address = transactor.send(factory.constructor(EXECUTION_GAS_LIMIT))["contractAddress"]
+        assert address is not None  # a creation has it
+        registry = ModelRegistry(transactor.endpoint, address)
+        gas = register(transactor, registry, program)
+        return Measured(gas, registry.model(model_id).execution_gas)
+
+
+def register(transactor: Transactor, registry: ModelRegistry, program: bytes) -> int:
+    """Send the transactions that register a program; their gas in all. Raises what Transactor.send raises."""
+    pieces, last = chunks_of(program)
+    chunk_ids, gas = [], 0
+    for piece in pieces:
+        call: Sendable = registry.store_chunk(piece)
+        chunk_ids.append(transactor.simulate(call))
+        gas += transactor.send(call)["gasUsed"]
+    return gas + transactor.send(registry.register(chunk_ids, last))["gasUsed"]

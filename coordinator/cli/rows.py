@@ -1,0 +1,85 @@
+"""Data files to the uint8 rows that a network reads, and rows to the file that a job points to."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from contracts.merkle import MerkleTree, input_leaf
+from coordinator.cli.failures import ExitCode, Refusal
+
+if TYPE_CHECKING:
+    from models.scaling import Scaling
+
+TICK_ROWS = 65_536
+
+
+def read_rows(path: Path, row_length: int, scaling: Scaling | None) -> NDArray[np.uint8]:
+    """Rows (n, row_length) uint8, n ≥ 1, from .csv or .npy features, uint8 .npy rows, or .bin rows in C order.
+
+    Raises Refusal, models.scaling.BadFeatures, OSError.
+    """
+    if path.suffix == ".csv":
+        from models.scaling import read_csv
+
+        rows = read_csv(path, _need(scaling, path))
+    elif path.suffix == ".npy":
+        values = read_array(path)
+        rows = values if values.dtype == np.uint8 else _need(scaling, path).to_rows(values)
+    elif path.suffix == ".bin":
+        rows = read_bin(path, row_length)
+    else:
+        raise Refusal(ExitCode.BAD_INPUT, f"{path}: data is a .csv, .npy or .bin file, told apart by its ending")
+    if rows.shape[1] != row_length:
+        raise Refusal(
+            ExitCode.BAD_INPUT,
+            f"{path}: wrong feature count: rows of {rows.shape[1]} bytes, but the model reads {row_length}",
+        )
+    return np.ascontiguousarray(rows)
+
+
+def read_bin(path: Path, row_length: int) -> NDArray[np.uint8]:
+    """Rows (n, row_length) of a file of bare bytes, mapped and not loaded. Raises Refusal, OSError."""
+    size = path.stat().st_size
+    if size == 0 or size % row_length:
+        raise Refusal(
+            ExitCode.BAD_INPUT,
+            f"{path}: {size} bytes are not one or more rows of {row_length}: is this another model's data?",
+        )
+    return np.memmap(path, np.uint8, mode="r").reshape(-1, row_length)
+
+
+def read_array(path: Path) -> NDArray[Any]:
+    """A numeric .npy array with rows along its first dimension. Raises Refusal, OSError."""
+    try:
+        array = np.load(path, allow_pickle=False)
+    except (ValueError, EOFError) as error:
+        raise Refusal(ExitCode.BAD_INPUT, f"{path} is no .npy array of numbers: {error}") from error
+    if not isinstance(array, np.ndarray) or array.ndim not in (1, 2) or array.size == 0:
+        raise Refusal(ExitCode.BAD_INPUT, f"{path}: one array with a row an item is needed")
+    if not (np.issubdtype(array.dtype, np.integer) or np.issubdtype(array.dtype, np.floating)):
+        raise Refusal(ExitCode.BAD_INPUT, f"{path}: an array of numbers is needed, not of {array.dtype}")
+    return array.reshape(len(array), -1)
+
+
+def input_tree(rows: NDArray[np.uint8], tick: Any) -> MerkleTree:
+    """The tree over the rows; `tick(done)` is told as it goes."""
+    leaves = bytearray()
+    for start in range(0, len(rows), TICK_ROWS):
+        block = rows[start : start + TICK_ROWS]
+        leaves += b"".join([input_leaf(row.tobytes()) for row in block])
+        tick(start + len(block), len(rows))
+    return MerkleTree(leaves)
+
+
+def _need(scaling: Scaling | None, path: Path) -> Scaling:
+    if scaling is None:
+        raise Refusal(
+            ExitCode.BAD_INPUT,
+            f"{path} holds features, and how they become bytes is the model card's: give --scaling CARD.json "
+            "(uint8 .npy and .bin are taken as they are)",
+        )
+    return scaling
