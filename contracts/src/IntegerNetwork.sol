@@ -5,14 +5,14 @@ import {IModelRegistry} from "./interfaces/IModelRegistry.sol";
 
 /// @title The judge: runs a program (docs/program.md) on one row, exactly as models/integer_ops.py defines it
 /// @notice Gas depends on the program alone, never on the row: no branch and no address is taken from data.
-/// @dev How thirty multiplications become three. Activations are a byte string, most significant first; a channel's weights
-/// lie reversed, as w + 128. Of thirty activations and their thirty weights, each in the low 30 bytes of a word, take
-/// every third byte: ten lanes of 24 bits. In the product of two such words the top lane is the sum of the ten products
-/// whose positions add up to the same; because the weights are reversed those are w[i]·x[i]. The three choices of every
-/// third byte are paired so that all three products have their top lane in bits 232 … 255, where it can be added and
-/// shifted out. A lane holds at most 30·255·191 = 1,461,150 < 2^24 before it is moved to a full word, so no lane ever
-/// carries into the next, however many inputs a layer has. Bytes beyond the last input meet activations that are zero.
-/// 128·Σx is subtracted once a layer.
+/// @dev How thirty multiplications become three. Activations are a byte string, most significant first; a channel's
+/// weights lie reversed, as w + 128. Of thirty activations and their thirty weights, each in the low 30 bytes of a
+/// word, take every third byte: ten lanes of 24 bits. In the product of two such words the top lane is the sum of the
+/// ten products whose positions add up to the same; because the weights are reversed those are w[i]·x[i]. The three
+/// choices of every third byte are paired so that all three products have their top lane in bits 232 … 255, where it
+/// can be added and shifted out. A lane holds at most 30·255·191 = 1,461,150 < 2^24 before it is moved to a full word,
+/// so no lane ever carries into the next, however many inputs a layer has. Bytes beyond the last input meet activations
+/// that are zero. 128·Σx is subtracted once a layer.
 library IntegerNetwork {
     uint256 internal constant CHUNK = 24_575; // program bytes in a contract of 24,576, the first being STOP
     uint256 internal constant LONGEST_ROW = 98_304;
@@ -32,8 +32,8 @@ library IntegerNetwork {
     uint256 private constant LANES_8 = 0x000000ff0000ff0000ff0000ff0000ff0000ff0000ff0000ff0000ff0000ff00;
     uint256 private constant LANES_16 = 0x0000ff0000ff0000ff0000ff0000ff0000ff0000ff0000ff0000ff0000ff0000;
 
-    /// @dev The part of a program that lies in memory, up to byte `end` of it; byte 0 would be at address `base`. A program
-    /// longer than its window slides through it, since memory, unlike code, is dear by the square.
+    /// @dev The part of a program that lies in memory, up to byte `end` of it; byte 0 would be at address `base`. A
+    /// program longer than its window slides through it, since memory, unlike code, is dear by the square.
     struct Window {
         address[] chunks;
         uint256 length;
@@ -109,7 +109,8 @@ library IntegerNetwork {
         }
     }
 
-    /// @dev `count` channels of a hidden layer. `head` is where a word's last byte is the last of the first channel's bias.
+    /// @dev `count` channels of a hidden layer. `head` is where a word's last byte is the last of the first channel's
+    /// bias.
     /// @return y advanced by one byte a channel
     function _requantised(uint256 head, uint256 record, uint256 count, uint256 x, uint256 start, uint256 y)
         private
@@ -174,17 +175,20 @@ library IntegerNetwork {
                 let p := and(r, LANES_16)
                 let q := and(r, LANES_8)
                 r := and(r, LANES)
-                let next := tail
-                let w := mload(next)
-                a := add(a, shr(232, add(add(mul(and(w, LANES), p), mul(and(w, LANES_8), q)), mul(and(w, LANES_16), r))))
+                let w := mload(tail)
+                a := add(a, shr(232, add(add(mul(and(w, LANES), p), mul(and(w, LANES_8), q)),
+                    mul(and(w, LANES_16), r))))
+                let next := add(tail, record)
+                w := mload(next)
+                b := add(b, shr(232, add(add(mul(and(w, LANES), p), mul(and(w, LANES_8), q)),
+                    mul(and(w, LANES_16), r))))
                 next := add(next, record)
                 w := mload(next)
-                b := add(b, shr(232, add(add(mul(and(w, LANES), p), mul(and(w, LANES_8), q)), mul(and(w, LANES_16), r))))
-                next := add(next, record)
-                w := mload(next)
-                c := add(c, shr(232, add(add(mul(and(w, LANES), p), mul(and(w, LANES_8), q)), mul(and(w, LANES_16), r))))
+                c := add(c, shr(232, add(add(mul(and(w, LANES), p), mul(and(w, LANES_8), q)),
+                    mul(and(w, LANES_16), r))))
                 w := mload(add(next, record))
-                d := add(d, shr(232, add(add(mul(and(w, LANES), p), mul(and(w, LANES_8), q)), mul(and(w, LANES_16), r))))
+                d := add(d, shr(232, add(add(mul(and(w, LANES), p), mul(and(w, LANES_8), q)),
+                    mul(and(w, LANES_16), r))))
                 tail := sub(tail, 30)
             }
         }
@@ -208,7 +212,8 @@ library IntegerNetwork {
         }
     }
 
-    /// @dev Where every channel's sum starts: −128·Σx. Zeros are written behind the last activation, for the last block.
+    /// @dev Where every channel's sum starts: −128·Σx. Zeros are written behind the last activation, for the last
+    /// block.
     function _start(uint256 x, uint256 inputs) private pure returns (uint256 start) {
         assembly ("memory-safe") {
             mstore(add(x, inputs), 0)
@@ -223,9 +228,9 @@ library IntegerNetwork {
         }
     }
 
-    /// @dev One hidden activation: clamp(round_half_even((sum + bias) / 2^shift), 0, 255), without a branch. What is below
-    /// zero is set to zero first, since it could not round to more. Adding 2^(shift−1) − 1, and one more if the quotient is
-    /// odd, rounds half to even; a shift of 0 adds nothing.
+    /// @dev One hidden activation: clamp(round_half_even((sum + bias) / 2^shift), 0, 255), without a branch. What is
+    /// below zero is set to zero first, since it could not round to more. Adding 2^(shift−1) − 1, and one more if the
+    /// quotient is odd, rounds half to even; a shift of 0 adds nothing.
     function _requantise(uint256 head, uint256 record, uint256 sum, uint256 y) private pure returns (uint256 next) {
         assembly ("memory-safe") {
             let preamble := mload(head)
@@ -247,8 +252,8 @@ library IntegerNetwork {
         }
     }
 
-    /// @notice Check a whole program: whatever passes has one meaning, and running it cannot fail. Reverts with the error that
-    /// IModelRegistry has for what is wrong.
+    /// @notice Check a whole program: whatever passes has one meaning, and running it cannot fail. Reverts with the
+    /// error that IModelRegistry has for what is wrong.
     function validate(bytes memory program) internal pure returns (uint256 rowLength, uint256 outputLength) {
         unchecked {
             uint256 length = program.length;
@@ -329,9 +334,10 @@ library IntegerNetwork {
         }
     }
 
-    /// @dev Σ|w| of `count` weights, and whether every byte is within 65 … 191, 32 at a time. A byte b is 64 … 191 if its two
-    /// highest bits differ, and 65 … 192 if those of b − 1 do. (A borrow between bytes comes from a zero byte only, and
-    /// that is out of range by the first test.) |w| is b − 128 or 128 − b; bytes are added in pairs, pairs modulo 2^16 − 1.
+    /// @dev Σ|w| of `count` weights, and whether every byte is within 65 … 191, 32 at a time. A byte b is 64 … 191 if
+    /// its two highest bits differ, and 65 … 192 if those of b − 1 do. (A borrow between bytes comes from a zero byte
+    /// only, and that is out of range by the first test.) |w| is b − 128 or 128 − b; bytes are added in pairs, pairs
+    /// modulo 2^16 − 1.
     function _weigh(uint256 place, uint256 count) private pure returns (uint256 sum, bool inRange) {
         assembly ("memory-safe") {
             let ones := div(not(0), 255)
@@ -380,8 +386,8 @@ library IntegerNetwork {
         }
     }
 
-    /// @notice What creates a chunk: ten bytes that return what follows them, STOP and the piece. Behind STOP no code can run,
-    /// so nobody can make a chunk destroy itself.
+    /// @notice What creates a chunk: ten bytes that return what follows them, STOP and the piece. Behind STOP no code
+    /// can run, so nobody can make a chunk destroy itself.
     /// @param piece at most CHUNK bytes
     function creationCode(bytes calldata piece) internal pure returns (bytes memory code) {
         unchecked {
@@ -402,7 +408,8 @@ library IntegerNetwork {
         }
     }
 
-    /// @dev Read the program from byte `position` on into memory: `needed` bytes at least, a chunk's length where there is.
+    /// @dev Read the program from byte `position` on into memory: `needed` bytes at least, a chunk's length where there
+    /// is.
     function _slide(Window memory window, uint256 position, uint256 needed) private view {
         unchecked {
             uint256 most = needed > CHUNK ? needed : CHUNK;

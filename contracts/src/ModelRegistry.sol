@@ -6,17 +6,18 @@ import {IModelRegistry} from "./interfaces/IModelRegistry.sol";
 
 /// @title IModelRegistry, which see
 contract ModelRegistry is IModelRegistry {
-    /// @notice The most that `executionGasLimit` may be. A whole refutation then fits 75 % of the 16,777,216 gas that one
-    /// transaction may have, that is 12,582,912: beside the execution it pays for a row of 96 KiB (1.57 million gas as
-    /// calldata, under 0.2 million to hash and pass on), two proofs at depth 32 and the call itself (under 0.2 million).
+    /// @notice The most that `executionGasLimit` may be. A whole refutation then fits 75 % of the 16,777,216 gas that
+    /// one transaction may have, that is 12,582,912: beside the execution it pays for a row of 96 KiB (1.57 million gas
+    /// as calldata, under 0.2 million to hash and pass on), two proofs at depth 32 and the call itself (under 0.2
+    /// million).
     uint256 public constant MOST_EXECUTION_GAS = 10_000_000;
 
-    /// @notice As many chunks as one transaction can hash, validate, execute and record, the last one having been stored
-    /// before it if it is long.
+    /// @notice As many chunks as one transaction can hash, validate, execute and record, the last one having been
+    /// stored before it if it is long.
     uint256 public constant MOST_CHUNKS = 36;
 
-    // What the first access in a transaction costs on top (EIP-2929): this contract; for each chunk its address's slot and
-    // its account.
+    // What the first access in a transaction costs on top (EIP-2929): this contract; for each chunk its address's slot
+    // and its account.
     uint256 private constant COLD_REGISTRY = 2_500;
     uint256 private constant COLD_CHUNK = 4_500;
 
@@ -131,8 +132,8 @@ contract ModelRegistry is IModelRegistry {
         }
     }
 
-    /// @dev Chunks of these ids. They can only be what `_store` made: the address binds this contract, which creates nothing
-    /// else, and the creation code. So nobody can pass in code that changes or vanishes.
+    /// @dev Chunks of these ids. They can only be what `_store` made: the address binds this contract, which creates
+    /// nothing else, and the creation code. So nobody can pass in code that changes or vanishes.
     function _find(bytes32[] calldata stored) private view returns (address[] memory chunks) {
         chunks = new address[](stored.length);
         for (uint256 i; i < stored.length; ++i) {

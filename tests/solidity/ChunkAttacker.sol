@@ -3,8 +3,8 @@ pragma solidity 0.8.37;
 
 import {IModelRegistry} from "../../contracts/src/interfaces/IModelRegistry.sol";
 
-/// @notice Stores a piece of program and calls the chunk in the transaction that made it, the only one in which a contract
-/// can still destroy itself; and does the same to code of its own making, to show that the attack is real.
+/// @notice Stores a piece of program and calls the chunk in the transaction that made it, the only one in which a
+/// contract can still destroy itself; and does the same to code of its own making, to show that the attack is real.
 contract ChunkAttacker {
     address public unprotected;
 

@@ -2,14 +2,14 @@
 pragma solidity 0.8.37;
 
 /// @title Models as programs in contract code, executed and measured when they are registered
-/// @notice Permissionless and without an owner: a model is its program's SHA-256 and nothing else, so nobody can change,
-/// remove or claim one. What is trusted: the EVM, SHA-256 (the model's identity) and Keccak-256 (a chunk's identity).
-/// docs/program.md has the encoding.
+/// @notice Permissionless and without an owner: a model is its program's SHA-256 and nothing else, so nobody can
+/// change, remove or claim one. What is trusted: the EVM, SHA-256 (the model's identity) and Keccak-256 (a chunk's
+/// identity). docs/program.md has the encoding.
 interface IModelRegistry {
     /// @param rowLength bytes in an input row
     /// @param outputLength logits in an output; the output itself is 4 bytes a logit, int32, big endian
-    /// @param executionGas gas of `execute` as `measure` found it at registration, plus what cold access costs the first
-    /// call of a transaction on top; the same for every row
+    /// @param executionGas gas of `execute` as `measure` found it at registration, plus what cold access costs the
+    /// first call of a transaction on top; the same for every row
     /// @param programLength bytes in the program
     struct Model {
         uint256 rowLength;
@@ -22,7 +22,11 @@ interface IModelRegistry {
     event ChunkStored(bytes32 indexed chunkId, address chunk, uint256 length);
 
     event ModelRegistered(
-        bytes32 indexed modelId, address indexed registrant, uint256 rowLength, uint256 outputLength, uint256 executionGas
+        bytes32 indexed modelId,
+        address indexed registrant,
+        uint256 rowLength,
+        uint256 outputLength,
+        uint256 executionGas
     );
 
     /// @notice Somebody says that the model's file is to be found at `uri`. A hint, checked by nobody on chain.
@@ -79,8 +83,8 @@ interface IModelRegistry {
     /// @return chunkId what `register` calls the piece by: the Keccak-256 of its creation code
     function storeChunk(bytes calldata piece) external returns (bytes32 chunkId);
 
-    /// @notice Register the program `stored[0] ‖ stored[1] ‖ … ‖ last`: check every byte of it, execute it once on a row of
-    /// 255s and record the gas. A program of up to 24,575 bytes needs this one call, with nothing stored before.
+    /// @notice Register the program `stored[0] ‖ stored[1] ‖ … ‖ last`: check every byte of it, execute it once on a
+    /// row of 255s and record the gas. A program of up to 24,575 bytes needs this one call, with nothing stored before.
     /// @param stored chunk ids, every chunk full (24,575 bytes)
     /// @param last the rest of the program, 1 to 24,575 bytes; stored by this call
     /// @return modelId sha256 of the program
@@ -93,8 +97,8 @@ interface IModelRegistry {
     /// @return output the logits, 4 bytes each, int32, big endian
     function execute(bytes32 modelId, bytes calldata row) external view returns (bytes memory output);
 
-    /// @notice Gas that one `execute` on a row of 255s takes: the call with its arguments and its result, as a calling contract
-    /// pays them. What the transaction has not touched before is charged as cold.
+    /// @notice Gas that one `execute` on a row of 255s takes: the call with its arguments and its result, as a calling
+    /// contract pays them. What the transaction has not touched before is charged as cold.
     function measure(bytes32 modelId) external view returns (uint256 executionGas);
 
     /// @notice What is known of a registered model; reverts with UnknownModel otherwise.
