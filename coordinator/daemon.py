@@ -1,0 +1,173 @@
+"""The coordinator's cycle: catch up with the chain, look at every open job, dispatch what is due, wait for the next block.
+
+Level-triggered: each cycle starts from where the chain stands and remembers nothing that it needs. Whatever goes wrong in
+one is logged, and the next one goes on.
+"""
+
+from __future__ import annotations
+
+import logging
+import threading
+import time
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass, replace
+from typing import Any
+
+from contracts.deployment import BadDeployment, Deployment
+from contracts.endpoint import ChainError, Endpoint, WrongChain
+from coordinator.clock import Clock
+from coordinator.dispatcher import BrokerUnreachable, Dispatcher, Publish, celery_publisher
+from coordinator.job_store import JobStore, Source, StoreDamaged, StoreUnusable
+from coordinator.job_view import JobView
+from coordinator.scheduler import Operator, next_actions
+from coordinator.settings import CoordinatorSettings
+from coordinator.watcher import Watcher
+
+log = logging.getLogger(__name__)
+
+LONGEST_PAUSE = 60.0
+"""Seconds between cycles while nothing but errors comes of them, at most."""
+
+
+@dataclass(frozen=True, slots=True)
+class Health:
+    """What the last cycles came to. Times of this machine's clock and of the chain's, in unix seconds."""
+
+    started_at: float
+    cycles: int = 0
+    failures_in_a_row: int = 0
+    last_success_at: float = 0.0
+    last_error: str | None = None
+    head: int | None = None
+    head_time: int | None = None
+    confirmed: int | None = None
+    open_jobs: int = 0
+    dispatched: int = 0
+    """Actions sent since the start."""
+
+    def as_json(self) -> dict[str, Any]:
+        """Plain data."""
+        return asdict(self)
+
+
+class Daemon:
+    """One coordinator. `run` blocks; `health` may be read from any thread."""
+
+    def __init__(self, settings: CoordinatorSettings, publish: Publish | None = None) -> None:
+        """Open deployment file and projection; the chain is not asked yet.
+
+        publish: takes the messages instead of the broker of the settings.
+        Raises BadDeployment, StoreInUse, StoreUnusable.
+        """
+        self.settings = settings
+        self.deployment = Deployment.load(settings.deployment)
+        if settings.chain_id not in (None, self.deployment.chain_id):
+            raise BadDeployment(
+                f"{settings.deployment} is for chain {self.deployment.chain_id}, QUORATE_CHAIN_ID is {settings.chain_id}"
+            )
+        self._endpoint = Endpoint(settings.rpc_url, chain_id=self.deployment.chain_id)
+        self._source = Source(self.deployment.chain_id, self.deployment.oracle, self.deployment.block)
+        self._publish = publish or celery_publisher(settings.broker_url, settings.queue_prefix)
+        self._dispatcher = Dispatcher(
+            self._publish, retry_seconds=settings.retry_seconds, chunk_depth=settings.chunk_depth
+        )
+        self._follow(JobStore(settings.database, self._source))
+        self.health = Health(started_at=time.time())
+
+    def close(self) -> None:
+        """Give the projection back."""
+        self.store.close()
+
+    def run(self, stop: threading.Event) -> None:
+        """Cycle until `stop` is set. Raises WrongChain: no waiting helps against that."""
+        log.info("following %s on chain %d as %s", self._source.oracle, self._source.chain_id, self._role())
+        while not stop.is_set():
+            self._one_cycle(stop)
+            pause = self.settings.poll_seconds * 2 ** min(self.health.failures_in_a_row, 10)
+            stop.wait(min(pause, max(LONGEST_PAUSE, self.settings.poll_seconds)))
+
+    def cycle(self, stop: threading.Event | None = None) -> None:
+        """One look at the chain and what follows from it. Raises whatever went wrong."""
+        clock = self._watcher.catch_up(stop.is_set if stop else lambda: False)
+        if stop is not None and stop.is_set():
+            return
+        views = self.store.open_views()
+        if self.settings.worker is not None:
+            self._dispatch(views, clock)
+        self._dispatcher.forget_all_but({view.job_id for view in views})
+        self.health = replace(
+            self.health,
+            head=clock.block_number,
+            head_time=clock.now,
+            confirmed=clock.confirmed_block,
+            open_jobs=len(views),
+        )
+
+    def _one_cycle(self, stop: threading.Event) -> None:
+        health = replace(self.health, cycles=self.health.cycles + 1)
+        try:
+            self.cycle(stop)
+        except WrongChain:
+            raise
+        except StoreDamaged as error:
+            log.error("%s", error)
+            self._reopen()
+            self._note(health, error)
+        except (ChainError, StoreUnusable, BrokerUnreachable) as error:
+            log.warning("this cycle failed: %s", error)
+            self._note(health, error)
+        except Exception as error:
+            log.exception("this cycle failed in a way nobody foresaw; the next one goes on")
+            self._note(health, error)
+        else:
+            self.health = replace(
+                self.health, cycles=health.cycles, failures_in_a_row=0, last_success_at=time.time(), last_error=None
+            )
+
+    def _dispatch(self, views: Sequence[JobView], clock: Clock) -> None:
+        worker = self.settings.worker
+        assert worker is not None  # an observing coordinator does not come here
+        free, stakers = self.store.account(worker).free, self.store.stakers()
+        for view in views:
+            try:
+                bonded = self.store.bonded_before(worker, view.state.created_block)
+                me = Operator(worker, bonded, free, stakers)
+                sent = self._dispatcher.dispatch(view, next_actions(view, me, clock, self.settings.rules))
+            except (BrokerUnreachable, StoreDamaged, StoreUnusable):
+                raise
+            except Exception:
+                log.exception("job 0x%s is passed over in this cycle", view.job_id.hex())
+                continue
+            for action in sent:
+                log.info("job 0x%s: %s", view.job_id.hex(), action.kind)
+            self.health = replace(self.health, dispatched=self.health.dispatched + len(sent))
+
+    def _follow(self, store: JobStore) -> None:
+        self.store = store
+        self._watcher = Watcher(
+            self._endpoint, store, confirmations=self.settings.confirmations, most_blocks=self.settings.log_range
+        )
+
+    def _reopen(self) -> None:
+        self.store.close()
+        self._follow(JobStore(self.settings.database, self._source, rebuild=True))
+
+    def _note(self, health: Health, error: Exception) -> None:
+        self.health = replace(
+            self.health,
+            cycles=health.cycles,
+            failures_in_a_row=self.health.failures_in_a_row + 1,
+            last_error=str(error) or type(error).__name__,
+        )
+
+    def _role(self) -> str:
+        return f"the coordinator of {self.settings.worker}" if self.settings.worker else "an observer"
+
+
+def run(settings: CoordinatorSettings, stop: threading.Event) -> None:
+    """Run a coordinator until `stop` is set. Raises BadDeployment, StoreInUse, StoreUnusable, WrongChain."""
+    daemon = Daemon(settings)
+    try:
+        daemon.run(stop)
+    finally:
+        daemon.close()

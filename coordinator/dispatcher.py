@@ -1,0 +1,137 @@
+"""Turns due actions into Celery messages for the operator's own compute and signer processes.
+
+No answer comes back: the chain shows whether a message had its effect. An action that stays due is sent again after
+`retry_seconds`, then after twice as long each time, so that a lost message costs one retry and a busy worker is not buried.
+"""
+
+from __future__ import annotations
+
+import logging
+import time
+from collections.abc import Callable, Collection, Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from celery import Celery
+from kombu.exceptions import OperationalError
+
+from coordinator.job_view import JobView
+from coordinator.scheduler import Action, ActionKind
+from oracle_worker.chunks import CHUNK_DEPTH, plan
+from oracle_worker.job_codec import job_to_json
+
+log = logging.getLogger(__name__)
+
+MOST_DOUBLINGS = 5
+"""The longest wait is 2^5 times the first."""
+_INFER, _EXAMINE, _ACT = "quorate.infer", "quorate.examine", "quorate.act"
+_COMPUTE, _SIGNER = "compute", "signer"
+# the names of oracle_worker.tasks, which is not imported: it brings the model runtime along
+_SENDING = {"max_retries": 2, "interval_start": 0.1, "interval_step": 0.2, "interval_max": 0.5}
+
+
+class BrokerUnreachable(Exception):
+    """The broker takes no messages; nothing is lost, since what is due stays due."""
+
+    def __init__(self, reason: str) -> None:
+        super().__init__(f"the broker takes no messages ({reason}): is it running, and is QUORATE_BROKER_URL its URL?")
+
+
+@dataclass(frozen=True, slots=True)
+class Message:
+    """One task for one queue."""
+
+    task: str
+    args: tuple[Any, ...]
+    queue: str
+    expires: float | None = None
+    """Seconds after which nobody need run it: by then it has been sent again."""
+
+
+Publish = Callable[[Message], None]
+"""Hands a message to the broker. Raises BrokerUnreachable."""
+
+
+def celery_publisher(broker_url: str, queue_prefix: str = "") -> Publish:
+    """Publishes to the broker at `broker_url`, which is not asked before the first message."""
+    app: Any = Celery("quorate-coordinator", broker=broker_url, set_as_current=False)  # type: ignore[no-untyped-call]
+    app.conf.update(
+        task_serializer="json",
+        accept_content=["json"],
+        task_ignore_result=True,
+        broker_connection_timeout=5,
+        broker_transport_options={"socket_timeout": 5, "socket_connect_timeout": 5},
+    )
+
+    def publish(message: Message) -> None:
+        try:
+            app.send_task(
+                message.task,
+                args=message.args,
+                queue=queue_prefix + message.queue,
+                expires=message.expires,
+                retry_policy=_SENDING,
+            )
+        except (OperationalError, OSError) as error:
+            raise BrokerUnreachable(type(error).__name__) from error  # its text can hold the URL's password
+
+    return publish
+
+
+@dataclass(slots=True)
+class _Sent:
+    at: float
+    times: int
+    progress: int
+
+
+class Dispatcher:
+    """Sends each due action once, and again while it stays due. Its memory is a convenience: losing it repeats messages."""
+
+    def __init__(
+        self,
+        publish: Publish,
+        *,
+        retry_seconds: float,
+        chunk_depth: int = CHUNK_DEPTH,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self._publish = publish
+        self._retry_seconds = retry_seconds
+        self._chunk_depth = chunk_depth
+        self._clock = clock
+        self._sent: dict[tuple[bytes, ActionKind], _Sent] = {}
+
+    def dispatch(self, view: JobView, actions: Sequence[Action]) -> list[Action]:
+        """Send what is due now, and return it. Raises BrokerUnreachable; what was not sent stays due."""
+        sent = []
+        for action in actions:
+            before = self._sent.get((action.job_id, action.kind))
+            if before is not None and before.progress != action.progress:
+                before = None
+            if before is not None and self._clock() < before.at + self._wait(before.times):
+                continue
+            times = before.times + 1 if before else 1
+            for message in self._messages(view, action, self._wait(times)):
+                self._publish(message)
+            self._sent[(action.job_id, action.kind)] = _Sent(self._clock(), times, action.progress)
+            sent.append(action)
+        return sent
+
+    def forget_all_but(self, job_ids: Collection[bytes]) -> None:
+        """Drop what is remembered of other jobs: they are closed, or gone with a reorganisation."""
+        for job_id, kind in [key for key in self._sent if key[0] not in job_ids]:
+            del self._sent[(job_id, kind)]
+
+    def _wait(self, times: int) -> float:
+        return float(self._retry_seconds * 2 ** min(times - 1, MOST_DOUBLINGS))
+
+    def _messages(self, view: JobView, action: Action, wait: float) -> Iterator[Message]:
+        job = job_to_json(view.job, view.data_uri)
+        if action.kind == ActionKind.INFER:
+            for chunk in range(plan(view.terms.item_count, self._chunk_depth).count):
+                yield Message(_INFER, (job, chunk), _COMPUTE, wait)
+        elif action.kind == ActionKind.EXAMINE:
+            yield Message(_EXAMINE, (job,), _COMPUTE)
+        else:
+            yield Message(_ACT, (job, action.kind.value), _SIGNER)

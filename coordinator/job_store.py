@@ -1,0 +1,461 @@
+"""The projection in SQLite: every event of the oracle up to the confirmed block, and the jobs folded from them.
+
+Only events are of record. What a job looks like is folded from them on demand (coordinator.job_view), so forgetting the
+blocks after N is deleting the rows after N, and nothing else can be left behind. The file is deletable: whatever is wrong
+with it (damage, another schema, another chain), it is moved aside and the chain is read again.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import logging
+import os
+import sqlite3
+import threading
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from functools import wraps
+from itertools import groupby
+from pathlib import Path
+from typing import Any, Concatenate, ParamSpec, TypeVar
+
+import sqlalchemy as sql
+from eth_typing import ChecksumAddress
+from sqlalchemy.exc import DatabaseError
+
+from contracts.stake import Account, bonded_before
+from coordinator.event_log import Block, Event, args_from_json, args_to_json
+from coordinator.job_view import BrokenHistory, JobView, fold
+
+log = logging.getLogger(__name__)
+
+SCHEMA_VERSION = 1
+"""Raise it whenever tables, arguments or their encoding change: an older file is then read anew from the chain."""
+RECENT_BLOCKS = 512
+"""Blocks without events are remembered this far back, to find where a reorganisation left the chain we knew."""
+STAKE_EVENTS = ("StakeDeposited", "StakeUnbonded", "SeatReleased")
+"""The events that change what a worker has bonded."""
+
+_metadata = sql.MetaData()
+_identity = sql.Table(
+    "identity", _metadata, sql.Column("name", sql.Text, primary_key=True), sql.Column("value", sql.Text, nullable=False)
+)
+_blocks = sql.Table(
+    "blocks",
+    _metadata,
+    sql.Column("number", sql.Integer, primary_key=True),
+    sql.Column("hash", sql.LargeBinary, nullable=False),
+    sql.Column("parent", sql.LargeBinary, nullable=False),
+    sql.Column("time", sql.Integer, nullable=False),
+)
+_events = sql.Table(
+    "events",
+    _metadata,
+    sql.Column("block", sql.ForeignKey("blocks.number"), primary_key=True),
+    sql.Column("log_index", sql.Integer, primary_key=True),
+    sql.Column("name", sql.Text, nullable=False),
+    sql.Column("job_id", sql.LargeBinary, index=True),
+    sql.Column("actor", sql.Text, index=True),
+    sql.Column("transaction", sql.LargeBinary, nullable=False),
+    sql.Column("args", sql.Text, nullable=False),
+)
+_jobs = sql.Table(
+    "jobs",
+    _metadata,
+    sql.Column("job_id", sql.LargeBinary, primary_key=True),
+    sql.Column("created_block", sql.Integer, nullable=False),
+    sql.Column("closed_block", sql.Integer),  # of its last event, once nothing is left to happen
+)
+
+_DAMAGE = {sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB, sqlite3.SQLITE_SCHEMA}
+
+
+class StoreInUse(Exception):
+    """Another process writes this projection."""
+
+    def __init__(self, path: Path) -> None:
+        super().__init__(f"another coordinator uses {path}: stop it, or set QUORATE_DATABASE to another file")
+        self.path = path
+
+
+class StoreUnusable(Exception):
+    """The file cannot be written or read for a reason outside it: folder, permissions, space."""
+
+    def __init__(self, path: Path, reason: str) -> None:
+        super().__init__(f"cannot use {path} as database ({reason}): check folder, permissions and free space")
+        self.path = path
+
+
+class StoreDamaged(Exception):
+    """The file's content is broken. Opening it again moves it aside and starts anew."""
+
+    def __init__(self, path: Path, reason: str) -> None:
+        super().__init__(f"{path} is damaged ({reason}): it will be rebuilt from the chain")
+        self.path = path
+        self.reason = reason
+
+
+@dataclass(frozen=True, slots=True)
+class Source:
+    """Which oracle's events a projection holds."""
+
+    chain_id: int
+    oracle: ChecksumAddress
+    first_block: int
+    """The block of the oracle's creation."""
+
+    def identity(self) -> dict[str, str]:
+        """What a file must say about itself to be used."""
+        return {
+            "schema": str(SCHEMA_VERSION),
+            "chain_id": str(self.chain_id),
+            "oracle": self.oracle,
+            "first_block": str(self.first_block),
+        }
+
+
+_P = ParamSpec("_P")
+_R = TypeVar("_R")
+
+
+def _guarded(
+    method: Callable[Concatenate[JobStore, _P], _R],
+) -> Callable[Concatenate[JobStore, _P], _R]:
+    """One thread at a time; what SQLite and the rows say about themselves becomes StoreDamaged or StoreUnusable."""
+
+    @wraps(method)
+    def call(self: JobStore, /, *args: _P.args, **kwargs: _P.kwargs) -> _R:
+        with self._lock, _translated(self.path):
+            return method(self, *args, **kwargs)
+
+    return call
+
+
+class JobStore:
+    """The projection of one oracle's events. One process writes it; its methods may be called from any thread.
+
+    Every method raises StoreDamaged and StoreUnusable.
+    """
+
+    def __init__(self, path: Path, source: Source, *, rebuild: bool = False) -> None:
+        """Open or create the file. A damaged or foreign one is moved aside; with `rebuild`, whatever is there.
+
+        Raises StoreInUse, StoreUnusable.
+        """
+        self.path = path
+        self.source = source
+        self._lock = threading.RLock()
+        self._views: dict[bytes, JobView | None] = {}
+        self._bonded: dict[str, list[tuple[int, int]]] | None = None
+        self._writer = _lock_file(path)
+        try:
+            self._engine = self._open(rebuild)
+        except BaseException:
+            os.close(self._writer)
+            raise
+
+    def close(self) -> None:
+        """Give the file back."""
+        self._engine.dispose()
+        os.close(self._writer)
+
+    def __enter__(self) -> JobStore:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    # ---- Writing ----
+
+    @_guarded
+    def record(self, blocks: Sequence[Block], events: Sequence[Event]) -> None:
+        """Add what follows the cursor: `blocks`, ascending, with every block that has `events`. All or nothing."""
+        changed = {event.job_id for event in events if event.job_id is not None}
+        with self._engine.begin() as connection:
+            connection.execute(sql.insert(_blocks), [_block_row(block) for block in blocks])
+            if events:
+                connection.execute(sql.insert(_events), [_event_row(event) for event in events])
+            created = [event for event in events if event.name == "JobCreated"]
+            if created:
+                rows = [{"job_id": event.job_id, "created_block": event.block} for event in created]
+                connection.execute(sql.insert(_jobs), rows)
+            for job_id in changed:
+                connection.execute(sql.update(_jobs).where(_jobs.c.job_id == job_id).values(closed_block=None))
+            old = blocks[-1].number - RECENT_BLOCKS
+            kept = sql.select(_events.c.block)
+            connection.execute(sql.delete(_blocks).where(_blocks.c.number < old, _blocks.c.number.not_in(kept)))
+        for job_id in changed:
+            self._views.pop(job_id, None)
+        self._add_stake(events)
+
+    @_guarded
+    def rewind(self, number: int) -> None:
+        """Forget every block after `number`."""
+        with self._engine.begin() as connection:
+            connection.execute(sql.delete(_events).where(_events.c.block > number))
+            connection.execute(sql.delete(_blocks).where(_blocks.c.number > number))
+            connection.execute(sql.delete(_jobs).where(_jobs.c.created_block > number))
+            connection.execute(sql.update(_jobs).where(_jobs.c.closed_block > number).values(closed_block=None))
+        self._views.clear()
+        self._bonded = None
+
+    # ---- Where it stands ----
+
+    @_guarded
+    def cursor(self) -> Block | None:
+        """The last recorded block; None before the first."""
+        row = self._first(sql.select(_blocks).order_by(_blocks.c.number.desc()).limit(1))
+        return None if row is None else Block(row.number, row.hash, row.parent, row.time)
+
+    @_guarded
+    def known_blocks(self) -> list[tuple[int, bytes]]:
+        """(number, hash) of every remembered block, ascending."""
+        rows = self._all(sql.select(_blocks.c.number, _blocks.c.hash).order_by(_blocks.c.number))
+        return [(row.number, row.hash) for row in rows]
+
+    # ---- Jobs ----
+
+    @_guarded
+    def open_views(self) -> list[JobView]:
+        """Every job that still needs something, oldest first. A job whose events make no sense is left out and logged."""
+        query = sql.select(_jobs.c.job_id).where(_jobs.c.closed_block.is_(None))
+        ids = [row.job_id for row in self._all(query.order_by(_jobs.c.created_block, _jobs.c.job_id))]
+        self._fold_missing([job_id for job_id in ids if job_id not in self._views])
+        views = [view for job_id in ids if (view := self._views[job_id]) is not None]
+        self._close([view for view in views if view.is_closed])
+        return [view for view in views if not view.is_closed]
+
+    @_guarded
+    def view(self, job_id: bytes) -> JobView | None:
+        """One job, open or closed; None if no such job is recorded. Raises BrokenHistory."""
+        if (known := self._views.get(job_id)) is not None:
+            return known
+        events = self._load(sql.select(_events).where(_events.c.job_id == job_id))
+        return fold(events) if events else None
+
+    @_guarded
+    def job_ids(self, limit: int = 100, *, before_block: int | None = None) -> list[bytes]:
+        """The newest jobs' ids, newest first; with `before_block`, of those created before it."""
+        query = sql.select(_jobs.c.job_id).order_by(_jobs.c.created_block.desc(), _jobs.c.job_id).limit(limit)
+        if before_block is not None:
+            query = query.where(_jobs.c.created_block < before_block)
+        return [row.job_id for row in self._all(query)]
+
+    @_guarded
+    def history(self, *, job_id: bytes | None = None, actor: str | None = None, limit: int = 1000) -> list[Event]:
+        """What happened, oldest first: the last `limit` events, of one job or of one address if given."""
+        query = sql.select(_events)
+        if job_id is not None:
+            query = query.where(_events.c.job_id == job_id)
+        if actor is not None:
+            query = query.where(_events.c.actor == actor)
+        return self._load(query, last=limit)
+
+    # ---- Stake ----
+
+    @_guarded
+    def bonded_before(self, worker: ChecksumAddress, block_number: int) -> int:
+        """Wei the worker had bonded at the end of the block before `block_number`."""
+        return bonded_before(self._stakes().get(worker, ()), block_number)
+
+    @_guarded
+    def account(self, worker: ChecksumAddress) -> Account:
+        """The worker's stake after the cursor's block."""
+        checkpoints = self._stakes().get(worker, [])
+        since, bonded = checkpoints[-1] if checkpoints else (0, 0)
+        seats = ((view, view.seat(worker)) for view in self.open_views())
+        locked = sum(seat.count * view.terms.seat_stake for view, seat in seats if seat is not None and seat.is_held)
+        return Account(bonded, locked, since)
+
+    @_guarded
+    def stakers(self) -> list[str]:
+        """The addresses with anything bonded, sorted."""
+        return sorted(worker for worker, checkpoints in self._stakes().items() if checkpoints[-1][1])
+
+    # ---- Inside ----
+
+    def _open(self, rebuild: bool) -> sql.Engine:
+        engine = _connect(self.path)
+        try:
+            with _translated(self.path):
+                reason = "to be rebuilt" if rebuild else _what_is_wrong(engine, self.source)
+        except StoreDamaged as damaged:
+            reason = damaged.reason
+        with _translated(self.path):
+            if reason is not None and self.path.exists():
+                engine.dispose()
+                aside = _move_aside(self.path)
+                log.warning("%s: %s; moved to %s, the chain is read anew", self.path, reason, aside)
+            with engine.begin() as connection:
+                if not sql.inspect(connection).has_table(_identity.name):
+                    _metadata.create_all(connection)
+                    rows = [{"name": name, "value": value} for name, value in self.source.identity().items()]
+                    connection.execute(sql.insert(_identity), rows)
+        return engine
+
+    def _all(self, query: sql.Select[Any]) -> Sequence[Any]:
+        with self._engine.connect() as connection:
+            return connection.execute(query).all()
+
+    def _first(self, query: sql.Select[Any]) -> Any:
+        with self._engine.connect() as connection:
+            return connection.execute(query).first()
+
+    def _load(self, query: sql.Select[Any], last: int | None = None) -> list[Event]:
+        query = query.add_columns(_blocks.c.time).join(_blocks, _blocks.c.number == _events.c.block)
+        query = query.order_by(_events.c.block.desc(), _events.c.log_index.desc()).limit(last)
+        try:
+            return [_event(row) for row in reversed(self._all(query))]
+        except (ValueError, AttributeError, TypeError) as error:
+            raise StoreDamaged(self.path, f"an event that cannot be read: {error}") from error
+
+    def _fold_missing(self, ids: Sequence[bytes]) -> None:
+        for start in range(0, len(ids), 500):  # SQLite bounds the variables of one statement
+            batch = ids[start : start + 500]
+            query = sql.select(_events).where(_events.c.job_id.in_(batch))
+            events = sorted(
+                self._load(query), key=lambda event: event.job_id or b""
+            )  # stable: order within a job stays
+            for job_id, of_job in groupby(events, key=lambda event: event.job_id):
+                assert job_id is not None  # by the query
+                self._views[job_id] = _fold_or_none(job_id, of_job)
+
+    def _close(self, views: Sequence[JobView]) -> None:
+        if not views:
+            return
+        with self._engine.begin() as connection:
+            for view in views:
+                closed = sql.update(_jobs).where(_jobs.c.job_id == view.job_id).values(closed_block=view.block)
+                connection.execute(closed)
+        for view in views:
+            del self._views[view.job_id]
+
+    def _stakes(self) -> dict[str, list[tuple[int, int]]]:
+        if self._bonded is None:
+            self._bonded = {}
+            self._add_stake(self._load(sql.select(_events).where(_events.c.name.in_(STAKE_EVENTS))))
+        return self._bonded
+
+    def _add_stake(self, events: Iterable[Event]) -> None:
+        if self._bonded is None:
+            return
+        for event in events:
+            if event.name not in STAKE_EVENTS:
+                continue
+            change = {"StakeDeposited": event.args.get("amount", 0), "StakeUnbonded": -event.args.get("amount", 0)}
+            checkpoints = self._bonded.setdefault(event.args["worker"], [])
+            before = checkpoints[-1][1] if checkpoints else 0
+            after = before + change.get(event.name, -event.args.get("forfeited", 0))
+            if checkpoints and checkpoints[-1][0] == event.block:
+                checkpoints.pop()
+            checkpoints.append((event.block, after))
+
+
+def _fold_or_none(job_id: bytes, events: Iterable[Event]) -> JobView | None:
+    try:
+        return fold(events)
+    except BrokenHistory as error:
+        log.error("job 0x%s is left alone: %s", job_id.hex(), error)
+        return None
+
+
+def _block_row(block: Block) -> dict[str, Any]:
+    return {"number": block.number, "hash": block.hash, "parent": block.parent, "time": block.time}
+
+
+def _event_row(event: Event) -> dict[str, Any]:
+    return {
+        "block": event.block,
+        "log_index": event.log_index,
+        "name": event.name,
+        "job_id": event.job_id,
+        "actor": event.actor,
+        "transaction": event.transaction,
+        "args": args_to_json(event.args),
+    }
+
+
+def _event(row: Any) -> Event:
+    return Event(row.name, row.block, row.log_index, row.time, row.transaction, args_from_json(row.args))
+
+
+# ---- The file ----
+
+
+def _connect(path: Path) -> sql.Engine:
+    engine = sql.create_engine(f"sqlite:///{path}")
+
+    @sql.event.listens_for(engine, "connect")
+    def prepare(connection: sqlite3.Connection, _record: object) -> None:
+        connection.execute("PRAGMA journal_mode=WAL")
+        connection.execute("PRAGMA synchronous=NORMAL")  # a crash may cost the last ranges: they are read again
+        connection.execute("PRAGMA foreign_keys=ON")
+        connection.execute("PRAGMA busy_timeout=5000")
+
+    return engine
+
+
+def _what_is_wrong(engine: sql.Engine, source: Source) -> str | None:
+    """Why this file cannot be used, or None. An empty file is fine."""
+    with engine.connect() as connection:
+        verdict = str(connection.exec_driver_sql("PRAGMA quick_check(1)").scalar())
+        if verdict != "ok":
+            return f"it is damaged ({verdict.splitlines()[0]})"
+        tables = set(sql.inspect(connection).get_table_names())
+        if not tables:
+            return None
+        if _identity.name not in tables:
+            return "it is some other database"
+        rows = connection.execute(sql.select(_identity.c.name, _identity.c.value)).all()
+        said, expected = {row.name: row.value for row in rows}, source.identity()
+        differing = next((name for name in expected if said.get(name) != expected[name]), None)
+        if differing is not None:
+            return f"it is for {differing} {said.get(differing)}, not {expected[differing]}"
+        missing = set(_metadata.tables) - tables
+        return f"it lacks the table {sorted(missing)[0]}" if missing else None
+
+
+def _move_aside(path: Path) -> Path:
+    """Rename the database and its journal files; nothing is deleted. Returns the new name."""
+    number = 1
+    while (aside := path.with_name(f"{path.name}.aside-{number}")).exists():
+        number += 1
+    for suffix in ("", "-wal", "-shm"):
+        part = path.with_name(path.name + suffix)
+        if part.exists():
+            part.rename(aside.with_name(aside.name + suffix))
+    return aside
+
+
+def _lock_file(path: Path) -> int:
+    """A descriptor that holds the writer's lock until it is closed or the process dies. Raises StoreInUse, StoreUnusable."""
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        descriptor = os.open(path.with_name(path.name + ".lock"), os.O_RDWR | os.O_CREAT, 0o600)
+    except OSError as error:
+        raise StoreUnusable(path, error.strerror or str(error)) from error
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except OSError as error:
+        os.close(descriptor)
+        raise StoreInUse(path) from error
+    return descriptor
+
+
+@contextmanager
+def _translated(path: Path) -> Iterator[None]:
+    try:
+        yield
+    except (DatabaseError, sqlite3.DatabaseError) as error:  # the second from what runs on a new connection
+        cause = error.orig if isinstance(error, DatabaseError) else error
+        if _is_damage(cause):
+            raise StoreDamaged(path, str(cause)) from error
+        raise StoreUnusable(path, str(cause)) from error
+    except OSError as error:
+        raise StoreUnusable(path, error.strerror or str(error)) from error
+
+
+def _is_damage(cause: BaseException | None) -> bool:
+    code = getattr(cause, "sqlite_errorcode", 0) & 0xFF
+    return code in _DAMAGE or "no such table" in str(cause) or "no such column" in str(cause)

@@ -1,0 +1,266 @@
+"""What an operator should do next about a job: pure, from the job's view and the chain's clock.
+
+Every kind of action has its guards, one a line with its reason; an action is due when all of its guards hold. Nothing is
+remembered: asked again, it gives the same answer until the chain has moved. Doing an action twice is harmless, since the
+signer rereads the chain before it signs; so wherever several operators may do the same, they take turns, and who comes too
+late finds it done.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Collection, Iterator
+from dataclasses import dataclass
+from enum import StrEnum
+from functools import cached_property, lru_cache
+from itertools import islice
+
+from eth_hash.auto import keccak
+from eth_typing import ChecksumAddress
+from eth_utils import to_canonical_address
+
+from contracts.commitment import SeatStatus
+from contracts.job import Phase, challenge_end, commit_end, phase, reveal_end, seed_block
+from contracts.stake import odds_factor, winning_tickets
+from coordinator.clock import Clock
+from coordinator.job_view import JobSeat, JobView
+
+MOST_TURNS = 8
+"""Who is further back in the order waits no longer than this many turns."""
+
+
+class ActionKind(StrEnum):
+    """What can be due. All but INFER and EXAMINE name what the signer is asked to do."""
+
+    DRAW = "draw"
+    INFER = "infer"
+    REVEAL = "reveal"
+    EXAMINE = "examine"
+    SETTLE = "settle"
+    RELEASE = "release"
+    RELEASE_BOUNTY = "release_bounty"
+    RELEASE_BOND = "release_bond"
+
+
+@dataclass(frozen=True, slots=True)
+class Action:
+    """One thing to do about one job. `progress` changes when the same kind is due for a new reason."""
+
+    kind: ActionKind
+    job_id: bytes
+    progress: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Operator:
+    """The worker we act for, and what it has at stake as the confirmed blocks tell it."""
+
+    address: ChecksumAddress
+    bonded: int
+    """Wei at the end of the block before the job's creation: what draws tickets."""
+    free: int
+    """Wei bonded and not locked now: what seats can be taken with."""
+    stakers: Collection[str] = ()
+    """Every address with stake, for the order of turns."""
+
+
+@dataclass(frozen=True, slots=True)
+class Rules:
+    """How an operator behaves where the protocol leaves a choice."""
+
+    turn_seconds: int = 12
+    """How long the next in the order waits for the one before: about a block."""
+    examine_unseated: bool = True
+    """Whether to check the roots of jobs in which the operator has no seat."""
+
+
+@dataclass(frozen=True)
+class Situation:
+    """Everything that the guards look at."""
+
+    view: JobView
+    me: Operator
+    clock: Clock
+    rules: Rules
+
+    @cached_property
+    def phase(self) -> Phase:
+        """By the confirmed facts and the head's clock."""
+        return phase(self.view.state, self.view.terms, self.clock.now, self.clock.block_number)
+
+    @cached_property
+    def seat(self) -> JobSeat | None:
+        """The operator's own seats."""
+        return self.view.seat(self.me.address)
+
+    @property
+    def tickets(self) -> int:
+        """How many tickets the operator has in the draw."""
+        return self.me.bonded // self.view.terms.seat_stake
+
+    @cached_property
+    def won(self) -> int:
+        """How many of them win by now, counted no further than there are seats. While Committing only."""
+        state, terms = self.view.state, self.view.terms
+        remaining = commit_end(state, terms) - self.clock.now
+        # the clock can be behind the block that drew: the window has not begun to run, then
+        factor = odds_factor(terms.commit_window, min(remaining, terms.commit_window))
+        expected = factor * terms.seats * terms.seat_stake
+        return _count_won(state.seed, self.me.address, self.tickets, expected, state.total_stake, terms.seats)
+
+    @property
+    def held(self) -> int:
+        """How many seats the operator holds."""
+        return self.seat.count if self.seat else 0
+
+    def is_my_turn(self, among: Collection[str], waited: int) -> bool:
+        """Whether the operator's place in the job's order has come after `waited` turns."""
+        return waited >= _place(self.view.job_id, self.me.address, tuple(among))
+
+    def turns_since(self, time: int) -> int:
+        """Turns passed since a second of the chain's clock."""
+        return (self.clock.now - time) // max(1, self.rules.turn_seconds)
+
+
+Guard = tuple[bool, str]
+
+
+def next_actions(view: JobView, me: Operator, clock: Clock, rules: Rules | None = None) -> list[Action]:
+    """What is due now, in the order of a job's life."""
+    at = Situation(view, me, clock, rules or Rules())
+    due = [kind for kind, guards in _GUARDS.items() if all(holds for holds, _ in guards(at))]
+    return [Action(kind, view.job_id, _progress(kind, at)) for kind in due]
+
+
+def reasons(view: JobView, me: Operator, clock: Clock, rules: Rules | None = None) -> dict[ActionKind, str]:
+    """Why each kind of action that is not due is not: the first guard that does not hold."""
+    at = Situation(view, me, clock, rules or Rules())
+    failed = {kind: next((why for holds, why in guards(at) if not holds), None) for kind, guards in _GUARDS.items()}
+    return {kind: why for kind, why in failed.items() if why is not None}
+
+
+# ---- Guards: evaluated in order, no further than the first that fails ----
+
+
+def _draw(at: Situation) -> Iterator[Guard]:
+    state = at.view.state
+    yield at.phase == Phase.DRAWING, "the jury is drawn, or can no longer be"
+    yield at.view.is_workable, "the data cannot be followed from its URI"
+    yield at.tickets > 0, "without a ticket, the draw is no concern of ours"
+    yield at.clock.block_number > seed_block(state), "the seed's block must be in the past"
+    waited = at.clock.block_number - seed_block(state) - 1
+    yield at.is_my_turn(at.me.stakers, waited), "another operator's turn"
+
+
+def _infer(at: Situation) -> Iterator[Guard]:
+    view, terms = at.view, at.view.terms
+    if (
+        at.phase == Phase.CHALLENGING
+    ):  # who checks other roots needs results of its own: not seated, or its disk is lost
+        yield from _examine(at)
+        return
+    yield at.phase == Phase.COMMITTING, "seats are taken while Committing"
+    yield view.is_workable, "the data cannot be followed from its URI"
+    yield at.seat is None or at.seat.status == SeatStatus.SEALED, "our commitment is opened"
+    yield view.state.granted_seats < terms.seats, "no seat is left"
+    yield at.won > at.held, "no ticket wins that does not already have its seat"
+    yield at.me.free >= terms.seat_stake, "no free stake for a seat"
+    # a phase that is over before we hear of it would cost the seats of whoever may not miss it
+    yield 2 * at.clock.delay < terms.reveal_window, "the reveal window is too short for our confirmations"
+
+
+def _reveal(at: Situation) -> Iterator[Guard]:
+    state, terms = at.view.state, at.view.terms
+    yield at.seat is not None and at.seat.status == SeatStatus.SEALED, "nothing of ours is sealed"
+    yield at.phase == Phase.REVEALING, "roots are opened while Revealing"
+    ended = commit_end(state, terms)
+    # a root opened before the commit phase is final could be copied by whoever commits after a reorganisation; but a seat
+    # unopened is forfeited whole, so from half of the window on we open whatever the depth
+    deep = at.clock.confirmed_time >= ended
+    late = 2 * at.clock.now >= ended + reveal_end(state, terms)
+    yield deep or late, "the end of the commit phase is not yet too deep to be reorganised away"
+
+
+def _examine(at: Situation) -> Iterator[Guard]:
+    view = at.view
+    yield at.phase == Phase.CHALLENGING, "roots are disputed while Challenging"
+    yield view.is_workable, "the data cannot be followed from its URI"
+    mine = at.seat.root if at.seat else None
+    yield mine is not None or at.rules.examine_unseated, "we hold no opened seat here"
+    alive = {root: tally for root, tally in view.roots.items() if not tally.refuted}
+    others = alive.keys() - {mine}
+    yield bool(others) or any(tally.open_demands for tally in alive.values()), "nobody says otherwise, nobody asks"
+
+
+def _settle(at: Situation) -> Iterator[Guard]:
+    state, terms = at.view.state, at.view.terms
+    yield at.phase == Phase.SETTLING, "a window is still open, or it is settled"
+    yield _is_interested(at), "nothing of ours depends on it"
+    ended = commit_end(state, terms) if state.granted_seats < terms.quorum else challenge_end(state, terms)
+    yield at.is_my_turn(at.view.seats, at.turns_since(ended)), "another operator's turn"
+
+
+def _release(at: Situation) -> Iterator[Guard]:
+    yield at.phase == Phase.SETTLED, "seats are released once the job is settled"
+    yield at.seat is not None and at.seat.is_held, "no seat of ours is held"
+    waited = at.clock.confirmed_block - at.view.block
+    yield at.is_my_turn(at.view.seats, waited), "another operator's turn"
+
+
+def _release_bounty(at: Situation) -> Iterator[Guard]:
+    yield at.phase == Phase.SETTLED, "bounties are released once the job is settled"
+    due = any(
+        tally.refuter == at.me.address and not tally.bounty_released
+        for tally in at.view.roots.values()
+    )
+    yield due, "no bounty of ours is due"
+
+
+def _release_bond(at: Situation) -> Iterator[Guard]:
+    yield at.phase == Phase.SETTLED, "bonds are released once the job is settled"
+    due = (at.view.bond_due(node) for node in at.view.demands)
+    yield any(payee == at.me.address and amount for payee, amount in due), "no bond of ours is due"
+
+
+_GUARDS: dict[ActionKind, Callable[[Situation], Iterator[Guard]]] = {
+    ActionKind.DRAW: _draw,
+    ActionKind.INFER: _infer,
+    ActionKind.REVEAL: _reveal,
+    ActionKind.EXAMINE: _examine,
+    ActionKind.SETTLE: _settle,
+    ActionKind.RELEASE: _release,
+    ActionKind.RELEASE_BOUNTY: _release_bounty,
+    ActionKind.RELEASE_BOND: _release_bond,
+}
+
+
+def _progress(kind: ActionKind, at: Situation) -> int:
+    if kind == ActionKind.INFER:
+        return at.won  # the odds doubled: more seats for the same commitment
+    if kind == ActionKind.EXAMINE:
+        return at.view.block  # an answer or a demand came: look at once
+    return 0
+
+
+def _is_interested(at: Situation) -> bool:
+    """Whether the operator has a seat, a bounty or a bond in the job."""
+    return (
+        at.seat is not None
+        or any(tally.refuter == at.me.address for tally in at.view.roots.values())
+        or any(at.me.address in (demand.demander, demand.answerer) for demand in at.view.demands.values())
+    )
+
+
+@lru_cache(maxsize=4096)
+def _count_won(seed: bytes, worker: ChecksumAddress, tickets: int, expected: int, total: int, most: int) -> int:
+    return sum(1 for _ in islice(winning_tickets(seed, worker, tickets, expected, total), most))
+
+
+@lru_cache(maxsize=4096)
+def _place(job_id: bytes, worker: str, among: tuple[str, ...]) -> int:
+    """How many of `among` come before the worker in this job's order: another order for each job, the same for all."""
+    mine = _lot(job_id, worker)
+    return min(MOST_TURNS, sum(1 for other in among if _lot(job_id, other) < mine))
+
+
+def _lot(job_id: bytes, worker: str) -> bytes:
+    return keccak(job_id + to_canonical_address(worker))
