@@ -2,6 +2,11 @@
 
 from __future__ import annotations
 
+from typing import cast
+
+from eth_typing import ABIError
+from eth_utils.abi import abi_to_signature
+
 from contracts import abi, errors
 from tests.contracts import test_dispute_reverts, test_other_reverts, test_reverts
 from tests.contracts.raising import RAISED
@@ -9,11 +14,8 @@ from tests.contracts.raising import RAISED
 
 def declared() -> set[str]:
     """The signatures of every error in the project's own ABIs (the tests' contracts may declare more)."""
-    from eth_utils.abi import abi_to_signature
-
-    return {
-        abi_to_signature(entry) for name in abi.names() for entry in abi.artifact(name).abi if entry["type"] == "error"
-    }
+    entries = [entry for name in abi.names() for entry in abi.artifact(name).abi if entry["type"] == "error"]
+    return {abi_to_signature(cast(ABIError, entry)) for entry in entries}
 
 
 def test_every_custom_error_is_raised_by_a_test() -> None:

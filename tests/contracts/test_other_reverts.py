@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import numpy as np
 import pytest
 
 from contracts import errors
+from models.network import Dense, IntegerNetwork
+from models.program import compile_network
 from tests.contracts.chain import Chain, Contract, Halted, load, party
 from tests.contracts.raising import raises
 from tests.contracts.test_reverts import JURY
@@ -97,10 +100,11 @@ def test_a_program_that_is_not_a_networks_is_refused(new_world: NewWorld, signat
 @raises("NotEnoughGasToMeasure(uint256)")
 def test_a_registration_without_gas_to_measure_is_refused(new_world: NewWorld) -> None:
     world = new_world()
-    world.registry.send(party("ann"), "storeChunk", changed(31, 1))
-    for gas in range(30_000, 60_000, 100):  # until it gets as far as the measurement, and no further
+    wide = compile_network(IntegerNetwork((Dense(np.zeros((1, 4_000), np.int8), np.zeros(1, np.int32), None),)))
+    world.registry.send(party("ann"), "storeChunk", wide)
+    for gas in range(100_000, 1_000_000, 5_000):  # until it gets as far as the measurement, and no further
         try:
-            register(world, changed(31, 1), gas=gas)
+            register(world, wide, gas=gas)
         except (Halted, errors.RawRevert):
             continue
 
