@@ -18,6 +18,7 @@ from typing import Any
 
 from coordinator.devnet.accounts import dev_accounts
 from coordinator.devnet.block import BLOCK_GAS_LIMIT
+from coordinator.devnet.header import COINBASE
 from coordinator.devnet.wire import to_hex
 
 START_SECONDS = 20.0
@@ -132,6 +133,7 @@ def start_anvil(
     anvil = AnvilProcess(process, f"http://127.0.0.1:{port}")
     try:
         anvil.await_answer()
+        anvil.ask("anvil_setCoinbase", to_hex(COINBASE))  # else tips go to the zero address, as burned wei do
         for address, wei in (dev_accounts() if accounts is None else accounts).items():
             anvil.ask("anvil_setBalance", to_hex(address), to_hex(wei))
     except BaseException:
