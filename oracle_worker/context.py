@@ -1,0 +1,60 @@
+"""What a role's duties work with. Compute has no key, so nothing in it can send; the signer has no models or data."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+from eth_typing import ChecksumAddress
+
+from contracts.deployment import Contracts
+from contracts.job import Job
+from contracts.transactor import Transactor
+from oracle_worker.chain_view import ChainView
+from oracle_worker.chunks import ChunkPlan, plan
+from oracle_worker.collection import Collection
+from oracle_worker.data import DataStore
+from oracle_worker.inference import Inference, ResultStore
+from oracle_worker.messages import Seal
+from oracle_worker.model_store import ModelStore
+from oracle_worker.settings import WorkerSettings
+
+
+@dataclass(frozen=True)
+class Context:
+    """Shared by both roles."""
+
+    settings: WorkerSettings
+    contracts: Contracts
+    view: ChainView
+    seal: Seal
+
+    def plan(self, job: Job) -> ChunkPlan:
+        """How this operator cuts the job."""
+        return plan(job.terms.item_count, self.settings.chunk_depth)
+
+
+@dataclass(frozen=True)
+class ComputeContext(Context):
+    """Runs models. `worker` is whose seats the results are for, if known."""
+
+    models: ModelStore
+    data: DataStore
+    results: ResultStore
+    inference: Inference
+    worker: ChecksumAddress | None = None
+    speeds: dict[bytes, float] = field(default_factory=dict)
+    """Rows a second by model id, measured once in each process."""
+
+
+@dataclass(frozen=True)
+class SignerContext(Context):
+    """Holds the key. `secret` is what its salts are derived from."""
+
+    transactor: Transactor
+    secret: bytes = field(repr=False)
+    collection: Collection
+
+    @property
+    def worker(self) -> ChecksumAddress:
+        """The worker's address."""
+        return self.transactor.sender

@@ -1,0 +1,160 @@
+"""Chunks of rows to chunks of results: logits on disk, and the root of the subtree over them."""
+
+from __future__ import annotations
+
+import logging
+import time
+from collections import OrderedDict
+from dataclasses import dataclass
+from hashlib import sha256
+from pathlib import Path
+from typing import Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+from contracts.merkle import HASH_BYTES, MerkleTree
+from models.runtime import Runtime
+from oracle_worker import disk
+from oracle_worker.chunks import ChunkPlan
+from oracle_worker.data import BLOCK_BYTES, DataSet
+from oracle_worker.model_store import Model
+from oracle_worker.result_tree import ResultTree
+
+log = logging.getLogger(__name__)
+
+MAGIC = b"QRES\x01"
+SESSIONS = 4
+"""Models kept ready."""
+TRIAL_SECONDS = 0.02
+
+
+class Inference(Protocol):
+    """Runs a model on rows."""
+
+    def run(self, model: Model, rows: NDArray[np.uint8], first: int) -> NDArray[np.int32]:
+        """Logits int32 (n, output_length) of rows uint8 (n, row_length); `first` is the item index of the first row."""
+
+
+class OnnxInference:
+    """The honest inference: ONNX Runtime, bit-equal to the chain."""
+
+    def __init__(self, threads: int = 1) -> None:
+        self.threads = threads
+        self._ready: OrderedDict[bytes, Runtime] = OrderedDict()
+
+    def run(self, model: Model, rows: NDArray[np.uint8], first: int) -> NDArray[np.int32]:  # noqa: ARG002
+        """As Inference says."""
+        runtime = self._ready.pop(model.id, None) or Runtime(model.network, self.threads)
+        self._ready[model.id] = runtime
+        if len(self._ready) > SESSIONS:
+            self._ready.popitem(last=False)
+        return runtime.run(rows)
+
+
+@dataclass(frozen=True)
+class ChunkResult:
+    """One chunk's outputs (int32 logits, big endian, item after item) and the subtree over them."""
+
+    outputs: bytes
+    tree: MerkleTree
+
+
+class ResultStore:
+    """Results on disk by job and chunk; what does not hash to its own root any more counts as absent."""
+
+    def __init__(self, folder: Path, most_bytes: int) -> None:
+        self.folder = folder
+        self.most_bytes = most_bytes
+
+    def path(self, job_id: bytes, chunk: int) -> Path:
+        """Where a chunk's results are."""
+        return self.folder / job_id.hex() / f"{chunk}.result"
+
+    def save(self, job_id: bytes, cut: ChunkPlan, chunk: int, outputs: bytes) -> ChunkResult:
+        """Store a chunk's outputs, whole or not at all."""
+        result = ChunkResult(outputs, _tree(outputs, cut, chunk))
+        path = self.path(job_id, chunk)
+        disk.write(path, MAGIC + result.tree.root + outputs)
+        disk.evict(self.folder, self.most_bytes, frozenset((path,)))
+        return result
+
+    def load(self, job_id: bytes, cut: ChunkPlan, chunk: int, output_length: int) -> ChunkResult | None:
+        """A chunk's results, or None where there are none that can be trusted."""
+        path = self.path(job_id, chunk)
+        try:
+            content = path.read_bytes()
+        except OSError:
+            return None
+        head, outputs = content[: len(MAGIC) + HASH_BYTES], content[len(MAGIC) + HASH_BYTES :]
+        if len(outputs) == 4 * output_length * len(cut.items(chunk)) and head.startswith(MAGIC):
+            result = ChunkResult(outputs, _tree(outputs, cut, chunk))
+            if result.tree.root == head[len(MAGIC) :]:
+                disk.touch(path)
+                return result
+        log.warning("%s was changed on disk: computing it again", path)
+        path.unlink(missing_ok=True)
+        return None
+
+
+class JobInference:
+    """Everything that computing one job's results takes."""
+
+    def __init__(self, job_id: bytes, model: Model, data: DataSet, inference: Inference, results: ResultStore) -> None:
+        self.job_id = job_id
+        self.model = model
+        self.data = data
+        self.inference = inference
+        self.results = results
+
+    def chunk(self, chunk: int) -> ChunkResult:
+        """A chunk's results, from disk or computed now. Raises DataMismatch where the data's cache was changed."""
+        cut = self.data.plan
+        stored = self.results.load(self.job_id, cut, chunk, self.model.network.output_length)
+        if stored is not None:
+            return stored
+        return self.results.save(self.job_id, cut, chunk, self._run(chunk))
+
+    def tree(self) -> ResultTree:
+        """The whole result tree; computes what is not on disk."""
+        cut = self.data.plan
+        roots = [self.chunk(chunk).tree.root for chunk in range(cut.count)]
+        return ResultTree(cut, roots, lambda chunk: self.chunk(chunk).tree)
+
+    def output(self, index: int) -> bytes:
+        """One item's output."""
+        chunk, within = divmod(index, 1 << self.data.plan.depth)
+        length = 4 * self.model.network.output_length
+        return self.chunk(chunk).outputs[within * length : (within + 1) * length]
+
+    def _run(self, chunk: int) -> bytes:
+        first = self.data.plan.items(chunk).start
+        outputs = bytearray()
+        for rows in self.data.blocks(chunk):
+            outputs += self.inference.run(self.model, rows, first).astype(">i4").tobytes()
+            first += len(rows)
+        return bytes(outputs)
+
+
+def measure_speed(model: Model, inference: Inference) -> float:
+    """Rows a second that this machine manages, from a short trial."""
+    count = 64
+    inference.run(model, np.zeros((1, model.network.row_length), np.uint8), 0)  # what the first run alone costs
+    while True:
+        rows = np.zeros((count, model.network.row_length), np.uint8)
+        began = time.perf_counter()
+        inference.run(model, rows, 0)
+        seconds = time.perf_counter() - began
+        if seconds >= TRIAL_SECONDS or count * model.network.row_length >= BLOCK_BYTES:
+            return count / max(seconds, 1e-9)
+        count *= 4
+
+
+def _tree(outputs: bytes, cut: ChunkPlan, chunk: int) -> MerkleTree:
+    items = cut.items(chunk)
+    length = len(outputs) // len(items)
+    leaves = bytearray()
+    for position, index in enumerate(items):
+        output = outputs[position * length : (position + 1) * length]
+        leaves += sha256(index.to_bytes(8, "big") + output).digest()
+    return MerkleTree(leaves, depth=cut.depth)

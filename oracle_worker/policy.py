@@ -1,0 +1,65 @@
+"""Which jobs an operator stakes on. Nothing here is about right or wrong, only about what is worth it and can be done."""
+
+from __future__ import annotations
+
+from contracts.job import Terms
+from models.network import IntegerNetwork
+from oracle_worker.result import WorkerError
+from oracle_worker.settings import WorkerSettings
+
+GIGA = 10**9
+MOST_CHUNK_OUTPUT = 1 << 30
+"""Bytes of one chunk's outputs, which are in memory at once."""
+
+
+class PolicyRefusal(WorkerError):
+    """The job is outside the operator's policy; the text names the setting."""
+
+
+def check_terms(settings: WorkerSettings, terms: Terms) -> None:
+    """What the terms alone decide: the signer asks again before it stakes. Raises PolicyRefusal."""
+    if settings.allowed_models and terms.model_id.hex() not in settings.allowed_models:
+        raise PolicyRefusal(f"model {terms.model_id.hex()} is not among allowed_models")
+    if terms.item_count > settings.most_items:
+        raise PolicyRefusal(f"{terms.item_count} items are more than most_items allows ({settings.most_items})")
+    share = terms.reward // terms.seats
+    if share < settings.least_reward_per_item * terms.item_count:
+        raise PolicyRefusal(
+            f"a seat earns {share} wei for {terms.item_count} items, less than least_reward_per_item asks "
+            f"({settings.least_reward_per_item} wei an item)"
+        )
+
+
+def check_pay(settings: WorkerSettings, terms: Terms, network: IntegerNetwork) -> None:
+    """Whether the work is worth the reward. Raises PolicyRefusal."""
+    share = terms.reward // terms.seats
+    macs = network.macs * terms.item_count
+    if share * GIGA < settings.least_reward_per_gigamac * macs:
+        raise PolicyRefusal(
+            f"a seat earns {share} wei for {macs} multiplications, less than least_reward_per_gigamac asks "
+            f"({settings.least_reward_per_gigamac} wei for 10^9)"
+        )
+
+
+def check_size(settings: WorkerSettings, terms: Terms, network: IntegerNetwork) -> None:
+    """Whether the job is small enough for this operator's machines. Raises PolicyRefusal."""
+    rows_in_chunk = min(terms.item_count, 1 << settings.chunk_depth)
+    for name, size, most in (
+        ("most_items", terms.item_count, settings.most_items),
+        ("most_bytes", terms.item_count * network.row_length, settings.most_bytes),
+        ("most_bytes", terms.item_count * network.output_length * 4, settings.most_bytes),
+        ("most_macs", terms.item_count * network.macs, settings.most_macs),
+        ("chunk_depth", rows_in_chunk * network.output_length * 4, MOST_CHUNK_OUTPUT),
+    ):
+        if size > most:
+            raise PolicyRefusal(f"the job is larger than {name} allows: {size}, at most {most}")
+
+
+def check_time(settings: WorkerSettings, terms: Terms, seconds_left: int, rows_a_second: float) -> None:
+    """Whether this machine computes the job in the time that is left. Raises PolicyRefusal."""
+    needed = settings.speed_margin * terms.item_count / (rows_a_second * settings.compute_processes)
+    if needed > seconds_left:
+        raise PolicyRefusal(
+            f"{terms.item_count} items take {needed:.1f} s at the measured {rows_a_second:.0f} rows/s with "
+            f"speed_margin {settings.speed_margin}, and {seconds_left} s are left"
+        )

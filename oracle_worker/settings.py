@@ -1,0 +1,142 @@
+"""A worker's settings, from environment variables that begin with QUORATE_ or from keyword arguments."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated, Any
+
+from eth_typing import ChecksumAddress
+from eth_utils import is_address, to_checksum_address
+from pydantic import Field, ValidationError, field_validator
+from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
+
+from oracle_worker.chunks import CHUNK_DEPTH
+from oracle_worker.result import WorkerError
+
+PREFIX = "QUORATE_"
+ETHER = 10**18
+
+Listed = NoDecode
+"""A setting of several values: in the environment they are separated by commas."""
+
+
+class BadSettings(WorkerError):
+    """Settings that cannot be used; the text names each key and what is wrong with it."""
+
+
+class WorkerSettings(BaseSettings):
+    """What one operator's compute and signer need to know. Amounts in wei, times in seconds, sizes in bytes."""
+
+    model_config = SettingsConfigDict(env_prefix=PREFIX, extra="ignore", frozen=True, hide_input_in_errors=True)
+
+    # the chain
+    rpc_url: str = "http://127.0.0.1:8545"
+    chain_id: int | None = None
+    deployment: Path = Path("deployment.json")
+    confirmations: int = Field(default=5, ge=0, le=1000)
+    """Blocks on top of the one that closed the commit phase before a reveal."""
+    log_range: int = Field(default=2000, ge=1)
+    """Blocks asked for at a time when logs are read."""
+
+    # the operator's own machines
+    work_folder: Path = Path("quorate-worker")
+    broker_url: str = "memory://"
+    queue_prefix: str = ""
+    """Put before queue names, where several operators share a broker."""
+    message_secret: Path | None = None
+    """The file of the secret that compute and signer share; work_folder/message.secret unless given."""
+    visibility_timeout: int = Field(default=3600, ge=1)
+    """Seconds after which a task of a dead process runs again: longer than the longest task."""
+    compute_processes: int = Field(default=1, ge=1)
+    threads: int = Field(default=1, ge=1)
+    """Cores for one inference."""
+
+    # the key: only the signer has it; a plain key comes from QUORATE_PRIVATE_KEY and from nowhere else
+    keystore: Path | None = None
+    passphrase_file: Path | None = None
+    worker: ChecksumAddress | None = None
+    """The signer's address, for processes without the key."""
+
+    # models and data
+    model_folders: Annotated[tuple[Path, ...], Listed] = ()
+    data_folders: Annotated[tuple[Path, ...], Listed] = ()
+    """Folders below which file: URIs may lead; none, unless given."""
+    data_private_addresses: bool = False
+    """Whether http(s): URIs may lead to loopback and private networks."""
+    data_seconds: float = Field(default=600.0, gt=0)
+    """Most seconds for fetching a job's data."""
+    data_cache_bytes: int = Field(default=16 << 30, ge=0)
+    results_cache_bytes: int = Field(default=16 << 30, ge=0)
+    chunk_depth: int = Field(default=CHUNK_DEPTH, ge=0, le=24)
+    """Rows in a chunk are 2^chunk_depth; the same for all of an operator's processes."""
+
+    # policy: which jobs to stake on
+    allowed_models: Annotated[tuple[str, ...], Listed] = ()
+    """Model ids; any that there is a file for, unless given."""
+    least_reward_per_item: int = Field(default=0, ge=0)
+    """Wei for one seat and one item."""
+    least_reward_per_gigamac: int = Field(default=0, ge=0)
+    """Wei for one seat and 10^9 multiplications."""
+    most_items: int = Field(default=1 << 32, ge=1)
+    most_bytes: int = Field(default=16 << 30, ge=1)
+    most_macs: int = Field(default=10**16, ge=1)
+    speed_margin: float = Field(default=2.0, ge=1)
+    """How many times the measured duration must be left in the commit window."""
+
+    # money
+    fee_ceiling: int = Field(default=500 * 10**9, ge=1)
+    """Most wei for a unit of gas."""
+    reveals_in_reserve: int = Field(default=4, ge=1)
+    """Reveals that the wallet must be able to pay for after a commit."""
+    most_bond: int = Field(default=ETHER, ge=0)
+    """Most wei for one demand's bond."""
+    most_bonds_per_job: int = Field(default=5 * ETHER, ge=0)
+    """Most wei for all of a job's bonds."""
+    release_batch: int = Field(default=50, ge=1, le=200)
+    """Workers released in one transaction."""
+
+    @field_validator("model_folders", "data_folders", "allowed_models", mode="before")
+    @classmethod
+    def _split(cls, given: object) -> object:
+        return tuple(part.strip() for part in given.split(",") if part.strip()) if isinstance(given, str) else given
+
+    @field_validator("allowed_models")
+    @classmethod
+    def _model_ids(cls, given: tuple[str, ...]) -> tuple[str, ...]:
+        ids = tuple(one.lower().removeprefix("0x") for one in given)
+        for one in ids:
+            if len(one) != 64 or set(one) - set("0123456789abcdef"):
+                raise ValueError(f"{one!r} is no model id: 64 hex digits, see `quorate model show`")
+        return ids
+
+    @field_validator("worker", mode="before")
+    @classmethod
+    def _address(cls, given: object) -> object:
+        if given in (None, ""):
+            return None
+        if not isinstance(given, str) or not is_address(given):
+            raise ValueError("this must be an address: 0x and 40 hex digits")
+        return to_checksum_address(given)
+
+    @field_validator("queue_prefix")
+    @classmethod
+    def _prefix(cls, given: str) -> str:
+        if given and not given.replace("-", "").replace("_", "").replace(".", "").isalnum():
+            raise ValueError("letters, digits, dots, dashes and underscores only")
+        return given
+
+    @property
+    def secret_path(self) -> Path:
+        """Where the message secret is."""
+        return self.message_secret or self.work_folder / "message.secret"
+
+
+def load(**given: Any) -> WorkerSettings:
+    """Settings from the environment, `given` before it. Raises BadSettings, which names the keys and never shows values."""
+    if unknown := sorted(set(given) - set(WorkerSettings.model_fields)):
+        raise BadSettings(f"there is no setting {', '.join(unknown)}")
+    try:
+        return WorkerSettings(**given)
+    except ValidationError as error:
+        lines = (f"{PREFIX}{'.'.join(map(str, one['loc'])).upper()}: {one['msg']}" for one in error.errors())
+        raise BadSettings("; ".join(lines)) from None

@@ -1,0 +1,180 @@
+"""Starts an operator's roles: each as a process of its own on a broker, or both inside one process."""
+
+from __future__ import annotations
+
+import logging
+import threading
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
+from functools import cached_property
+from typing import Any
+
+from eth_account.signers.local import LocalAccount
+
+from contracts import keystore
+from contracts.deployment import Contracts, Deployment
+from contracts.endpoint import Endpoint
+from contracts.transactor import Fees, Transactor
+from oracle_worker import salt
+from oracle_worker.chain_view import ChainView
+from oracle_worker.collection import Collection
+from oracle_worker.context import ComputeContext, SignerContext
+from oracle_worker.data import DataStore
+from oracle_worker.inference import Inference, OnnxInference, ResultStore
+from oracle_worker.messages import Domain, Seal, load_secret
+from oracle_worker.model_store import ModelStore
+from oracle_worker.settings import BadSettings, WorkerSettings
+from oracle_worker.tasks import Role, make_app, queue_of
+
+log = logging.getLogger(__name__)
+
+START_SECONDS = 30.0
+
+
+class RoleContexts:
+    """The contexts of one operator, each made when it is first needed: a compute process never asks for a key.
+
+    inference, account: instead of ONNX Runtime and of the key that the settings lead to.
+    """
+
+    def __init__(
+        self, settings: WorkerSettings, *, inference: Inference | None = None, account: LocalAccount | None = None
+    ) -> None:
+        self.settings = settings
+        self._inference = inference
+        self._account = account
+
+    @cached_property
+    def compute(self) -> ComputeContext:
+        """Raises BadDeployment, BadSettings, BadSecret."""
+        settings = self.settings
+        folder = settings.work_folder
+        return ComputeContext(
+            *self._shared(),
+            models=ModelStore(settings.model_folders),
+            data=DataStore(folder / "data", settings),
+            results=ResultStore(folder / "results", settings.results_cache_bytes),
+            inference=self._inference or OnnxInference(settings.threads),
+            worker=self._account.address if self._account else settings.worker,
+        )
+
+    @cached_property
+    def signer(self) -> SignerContext:
+        """Raises BadDeployment, BadSettings, BadSecret, KeystoreError."""
+        settings, contracts, view, seal = self._shared()
+        account = self._account or _account_of(settings)
+        if settings.worker not in (None, account.address):
+            raise BadSettings(f"QUORATE_WORKER is {settings.worker}, but the key is that of {account.address}")
+        deployment = contracts.deployment
+        return SignerContext(
+            settings,
+            contracts,
+            view,
+            seal,
+            transactor=Transactor(contracts.endpoint, account, fees=Fees(ceiling=settings.fee_ceiling)),
+            secret=salt.secret_of(account, deployment.chain_id, deployment.oracle),
+            collection=Collection(settings.work_folder / "collected"),
+        )
+
+    def _shared(self) -> tuple[WorkerSettings, Contracts, ChainView, Seal]:
+        settings = self.settings
+        deployment = Deployment.load(settings.deployment)
+        if settings.chain_id not in (None, deployment.chain_id):
+            raise BadSettings(
+                f"QUORATE_CHAIN_ID is {settings.chain_id}, but {settings.deployment} is for chain {deployment.chain_id}"
+            )
+        contracts = Contracts(Endpoint(settings.rpc_url, chain_id=deployment.chain_id), deployment)
+        seal = Seal(load_secret(settings.secret_path), Domain(deployment.chain_id, deployment.oracle))
+        return settings, contracts, ChainView(contracts, settings.log_range), seal
+
+
+def run(role: Role, settings: WorkerSettings) -> int:
+    """Work as one role in this process until a signal ends it; the exit code.
+
+    Raises what the role's context raises, before anything starts.
+    """
+    getattr(RoleContexts(settings), role)  # what is wrong with the settings is said now, not at the first task
+    app = make_app(settings, RoleContexts(settings))
+    concurrency = settings.compute_processes if role == "compute" else 1
+    worker = app.Worker(
+        queues=[queue_of(settings, role)],
+        hostname=f"{settings.queue_prefix}{role}@%h",
+        pool="solo" if role == "signer" else "prefork",
+        concurrency=concurrency,
+        loglevel="INFO",
+        **_QUIET,
+    )
+    worker.start()
+    return int(worker.exitcode or 0)
+
+
+@contextmanager
+def embedded(contexts: RoleContexts) -> Iterator[Any]:
+    """Both roles as threads of this process, on whatever broker the settings name; gives the app to send tasks with.
+
+    With memory:// nothing leaves the process; several operators in one process need queue_prefix to tell them apart.
+    """
+    app = make_app(contexts.settings, contexts)
+    with ExitStack() as running:
+        roles: tuple[Role, ...] = ("compute", "signer")
+        for role in roles:
+            running.callback(_WorkerThread(app, queue_of(contexts.settings, role)).start())
+        yield app
+
+
+_QUIET: dict[str, Any] = {"without_gossip": True, "without_mingle": True, "without_heartbeat": True}
+
+
+class _WorkerThread:
+    """One Celery worker in a thread, stopped by itself and not by Celery's process-wide flags."""
+
+    def __init__(self, app: Any, queue: str) -> None:
+        self._app = app
+        self._ready = threading.Event()
+        self._controller = app.WorkController(
+            app=app,
+            hostname=f"{queue}@embedded",
+            pool="solo",
+            concurrency=1,
+            queues=[queue],
+            use_eventloop=False,  # Celery has one event loop in a process, and here are several workers
+            ready_callback=lambda _: self._ready.set(),
+            **_QUIET,
+        )
+        self._thread = threading.Thread(target=self._work, name=queue, daemon=True)
+        self._failure: BaseException | None = None
+
+    def start(self) -> Any:
+        """Start, wait until it listens; gives what stops it."""
+        self._thread.start()
+        if not self._ready.wait(START_SECONDS):
+            raise RuntimeError(f"the embedded worker {self._thread.name} did not start") from self._failure
+        return self.stop
+
+    def stop(self) -> None:
+        self._controller.signal_consumer_close()
+        self._thread.join()
+
+    def _work(self) -> None:
+        self._app.set_current()  # for this thread: Celery looks a task's app up here
+        try:
+            self._controller.start()
+            self._controller.stop()
+        except BaseException as error:
+            self._failure = error
+            raise
+
+
+def _account_of(settings: WorkerSettings) -> LocalAccount:
+    plain = keystore.from_environment()
+    if plain is not None:
+        return plain
+    if settings.keystore is None or settings.passphrase_file is None:
+        raise BadSettings(
+            f"the signer needs QUORATE_KEYSTORE and QUORATE_PASSPHRASE_FILE, or a plain key in {keystore.ENVIRONMENT_KEY}"
+        )
+    try:
+        passphrase = settings.passphrase_file.read_text("utf-8").rstrip("\r\n")
+    except (OSError, UnicodeDecodeError) as error:
+        raise BadSettings(f"QUORATE_PASSPHRASE_FILE cannot be read: {type(error).__name__}") from error
+    return keystore.unlock(settings.keystore, passphrase)
