@@ -67,7 +67,7 @@ class Daemon:
             )
         self._endpoint = Endpoint(settings.rpc_url, chain_id=self.deployment.chain_id)
         self._source = Source(self.deployment.chain_id, self.deployment.oracle, self.deployment.block)
-        self._publish = publish or celery_publisher(settings.broker_url, settings.queue_prefix)
+        self._publish = publish or celery_publisher(settings)
         self._dispatcher = Dispatcher(
             self._publish, retry_seconds=settings.retry_seconds, chunk_depth=settings.chunk_depth
         )

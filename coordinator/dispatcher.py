@@ -12,21 +12,19 @@ from collections.abc import Callable, Collection, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from celery import Celery
 from kombu.exceptions import OperationalError
 
 from coordinator.job_view import JobView
 from coordinator.scheduler import Action, ActionKind
 from oracle_worker.chunks import CHUNK_DEPTH, plan
 from oracle_worker.job_codec import job_to_json
+from oracle_worker.tasks import ACT, EXAMINE, INFER, ROLES, Broker, make_app, queue_of
 
 log = logging.getLogger(__name__)
 
 MOST_DOUBLINGS = 5
 """The longest wait is 2^5 times the first."""
-_INFER, _EXAMINE, _ACT = "quorate.infer", "quorate.examine", "quorate.act"
-_COMPUTE, _SIGNER = "compute", "signer"
-# the names of oracle_worker.tasks, which is not imported: it brings the model runtime along
+_PATIENCE = {"socket_timeout": 5, "socket_connect_timeout": 5}
 _SENDING = {"max_retries": 2, "interval_start": 0.1, "interval_step": 0.2, "interval_max": 0.5}
 
 
@@ -39,11 +37,10 @@ class BrokerUnreachable(Exception):
 
 @dataclass(frozen=True, slots=True)
 class Message:
-    """One task for one queue."""
+    """One task; its name says whose it is."""
 
     task: str
     args: tuple[Any, ...]
-    queue: str
     expires: float | None = None
     """Seconds after which nobody need run it: by then it has been sent again."""
 
@@ -52,26 +49,16 @@ Publish = Callable[[Message], None]
 """Hands a message to the broker. Raises BrokerUnreachable."""
 
 
-def celery_publisher(broker_url: str, queue_prefix: str = "") -> Publish:
-    """Publishes to the broker at `broker_url`, which is not asked before the first message."""
-    app: Any = Celery("quorate-coordinator", broker=broker_url, set_as_current=False)  # type: ignore[no-untyped-call]
-    app.conf.update(
-        task_serializer="json",
-        accept_content=["json"],
-        task_ignore_result=True,
-        broker_connection_timeout=5,
-        broker_transport_options={"socket_timeout": 5, "socket_connect_timeout": 5},
-    )
+def celery_publisher(broker: Broker) -> Publish:
+    """Publishes to the operator's broker, which is not asked before the first message."""
+    app = make_app(broker)
+    if not broker.broker_url.startswith("memory:"):
+        app.conf.broker_transport_options = {**app.conf.broker_transport_options, **_PATIENCE}
 
     def publish(message: Message) -> None:
+        queue = queue_of(broker, ROLES[message.task])
         try:
-            app.send_task(
-                message.task,
-                args=message.args,
-                queue=queue_prefix + message.queue,
-                expires=message.expires,
-                retry_policy=_SENDING,
-            )
+            app.send_task(message.task, args=message.args, queue=queue, expires=message.expires, retry_policy=_SENDING)
         except (OperationalError, OSError) as error:
             raise BrokerUnreachable(type(error).__name__) from error  # its text can hold the URL's password
 
@@ -130,8 +117,8 @@ class Dispatcher:
         job = job_to_json(view.job, view.data_uri)
         if action.kind == ActionKind.INFER:
             for chunk in range(plan(view.terms.item_count, self._chunk_depth).count):
-                yield Message(_INFER, (job, chunk), _COMPUTE, wait)
+                yield Message(INFER, (job, chunk), wait)
         elif action.kind == ActionKind.EXAMINE:
-            yield Message(_EXAMINE, (job,), _COMPUTE)
+            yield Message(EXAMINE, (job,))
         else:
-            yield Message(_ACT, (job, action.kind.value), _SIGNER)
+            yield Message(ACT, (job, action.kind.value))

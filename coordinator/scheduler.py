@@ -153,11 +153,6 @@ def _draw(at: Situation) -> Iterator[Guard]:
 
 def _infer(at: Situation) -> Iterator[Guard]:
     view, terms = at.view, at.view.terms
-    if (
-        at.phase == Phase.CHALLENGING
-    ):  # who checks other roots needs results of its own: not seated, or its disk is lost
-        yield from _examine(at)
-        return
     yield at.phase == Phase.COMMITTING, "seats are taken while Committing"
     yield view.is_workable, "the data cannot be followed from its URI"
     yield at.seat is None or at.seat.status == SeatStatus.SEALED, "our commitment is opened"
@@ -208,10 +203,7 @@ def _release(at: Situation) -> Iterator[Guard]:
 
 def _release_bounty(at: Situation) -> Iterator[Guard]:
     yield at.phase == Phase.SETTLED, "bounties are released once the job is settled"
-    due = any(
-        tally.refuter == at.me.address and not tally.bounty_released
-        for tally in at.view.roots.values()
-    )
+    due = any(tally.refuter == at.me.address and not tally.bounty_released for tally in at.view.roots.values())
     yield due, "no bounty of ours is due"
 
 

@@ -46,6 +46,8 @@ class CoordinatorSettings(BaseSettings):
     broker_url: str = "memory://"
     queue_prefix: str = ""
     """Put before queue names, where several operators share a broker."""
+    visibility_timeout: int = Field(default=3600, ge=1)
+    """As the workers have it: seconds after which a task of a dead process runs again."""
     chunk_depth: int = Field(default=CHUNK_DEPTH, ge=0, le=24)
     """Rows in a chunk are 2^chunk_depth; the same for all of an operator's processes."""
 

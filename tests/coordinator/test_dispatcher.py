@@ -1,0 +1,135 @@
+"""What reaches the operator's own processes, through a real broker, and how often."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import Any
+from uuid import uuid4
+
+import pytest
+from kombu.connection import Connection
+
+from contracts.job import Job
+from coordinator.devnet.running import free_port
+from coordinator.dispatcher import BrokerUnreachable, Dispatcher, Message, celery_publisher
+from coordinator.job_view import JobView
+from coordinator.scheduler import Action, ActionKind
+from coordinator.settings import load
+from oracle_worker import tasks
+from oracle_worker.job_codec import job_from_json
+from tests.coordinator.toy_chain import REQUESTER, SEAT_STAKE, URI, Life, ToyChain, terms, worker_address
+
+
+def some_view(item_count: int = 17) -> JobView:
+    chain = ToyChain(bonded={worker_address(0): SEAT_STAKE})
+    life = Life(chain, Job(REQUESTER, 1, terms(item_count=item_count)))
+    chain.mine(1, [life.create()])
+    return life.view
+
+
+class Recorder:
+    """A dispatcher with a clock of its own, and what it sent."""
+
+    def __init__(self, chunk_depth: int = 3) -> None:
+        self.now = 1000.0
+        self.sent: list[Message] = []
+        self.broken = False
+        self.dispatcher = Dispatcher(self.publish, retry_seconds=10, chunk_depth=chunk_depth, clock=lambda: self.now)
+
+    def publish(self, message: Message) -> None:
+        if self.broken:
+            raise BrokerUnreachable("down")
+        self.sent.append(message)
+
+    def dispatch(self, view: JobView, kind: ActionKind, progress: int = 0) -> bool:
+        return bool(self.dispatcher.dispatch(view, [Action(kind, view.job_id, progress)]))
+
+
+def test_every_kind_of_action_becomes_the_task_that_workers_know() -> None:
+    recorder, view = Recorder(), some_view()
+    for kind in ActionKind:
+        assert recorder.dispatch(view, kind)
+    assert {message.task for message in recorder.sent} == {tasks.INFER, tasks.EXAMINE, tasks.ACT}
+    for message in recorder.sent:
+        assert job_from_json(message.args[0]) == (view.job, URI)
+    acts = [message.args[1] for message in recorder.sent if message.task == tasks.ACT]
+    assert acts == ["draw", "reveal", "settle", "release", "release_bounty", "release_bond"]
+
+
+def test_a_job_is_inferred_in_chunks_that_cover_it() -> None:
+    recorder = Recorder()
+    recorder.dispatch(some_view(item_count=17), ActionKind.INFER)
+    assert [message.args[1] for message in recorder.sent] == [0, 1, 2]
+
+
+def test_what_stays_due_is_sent_again_after_longer_and_longer() -> None:
+    recorder, view = Recorder(), some_view()
+    start, sent_at = recorder.now, []
+    for second in range(2000):
+        recorder.now = start + second
+        if recorder.dispatch(view, ActionKind.REVEAL):
+            sent_at.append(second)
+    assert sent_at[:7] == [0, 10, 30, 70, 150, 310, 630]
+    assert sent_at[7] - sent_at[6] == sent_at[8] - sent_at[7] == 320
+
+
+def test_inference_that_was_sent_again_expires_and_nothing_else_does() -> None:
+    recorder, view = Recorder(), some_view(item_count=1)
+    recorder.dispatch(view, ActionKind.INFER)
+    recorder.now += 10
+    recorder.dispatch(view, ActionKind.INFER)
+    recorder.dispatch(view, ActionKind.REVEAL)
+    assert [message.expires for message in recorder.sent] == [10, 20, None]
+
+
+def test_a_new_reason_is_sent_at_once_and_its_waits_begin_anew() -> None:
+    recorder, view = Recorder(), some_view()
+    assert recorder.dispatch(view, ActionKind.EXAMINE, progress=5)
+    assert not recorder.dispatch(view, ActionKind.EXAMINE, progress=5)
+    assert recorder.dispatch(view, ActionKind.EXAMINE, progress=6)
+    recorder.now += 10
+    assert recorder.dispatch(view, ActionKind.EXAMINE, progress=6)
+
+
+def test_what_the_broker_did_not_take_stays_due() -> None:
+    recorder, view = Recorder(), some_view()
+    recorder.broken = True
+    with pytest.raises(BrokerUnreachable):
+        recorder.dispatch(view, ActionKind.DRAW)
+    recorder.broken = False
+    assert recorder.dispatch(view, ActionKind.DRAW)
+
+
+def test_closed_jobs_are_forgotten() -> None:
+    recorder, view = Recorder(), some_view()
+    other = replace(view, job_id=b"\x09" * 32)
+    recorder.dispatch(view, ActionKind.DRAW)
+    recorder.dispatch(other, ActionKind.DRAW)
+    recorder.dispatcher.forget_all_but({other.job_id})
+    assert recorder.dispatch(view, ActionKind.DRAW)
+    assert not recorder.dispatch(other, ActionKind.DRAW)
+
+
+def memory_connection() -> Any:
+    return Connection("memory://")  # type: ignore[no-untyped-call]
+
+
+def test_a_message_arrives_as_plain_json_in_the_operators_own_queue() -> None:
+    prefix, view = f"{uuid4()}-", some_view(item_count=1)
+    dispatcher = Dispatcher(celery_publisher(load(broker_url="memory://", queue_prefix=prefix)), retry_seconds=10)
+    dispatcher.dispatch(view, [Action(ActionKind.INFER, view.job_id), Action(ActionKind.DRAW, view.job_id)])
+    for queue, task, rest in (("compute", tasks.INFER, [0]), ("signer", tasks.ACT, ["draw"])):
+        with memory_connection() as connection, connection.SimpleQueue(prefix + queue) as waiting:
+            message = waiting.get(timeout=5)
+            message.ack()
+            assert message.content_type == "application/json"
+            assert message.headers["task"] == task
+            (job, *others), _, _ = message.payload
+            assert job_from_json(job) == (view.job, URI) and others == rest
+
+
+def test_a_dead_broker_is_named_without_its_password() -> None:
+    publish = celery_publisher(load(broker_url=f"redis://:s3cret@127.0.0.1:{free_port()}/0"))
+    with pytest.raises(BrokerUnreachable, match="QUORATE_BROKER_URL") as raised:
+        publish(Message("quorate.act", ({}, "draw")))
+    assert "s3cret" not in str(raised.value)

@@ -1,0 +1,253 @@
+"""What is due when: a table of situations, and whole lives under lost messages, absences and reorganisations."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import replace
+from random import Random
+
+import pytest
+from eth_typing import ChecksumAddress
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from contracts.commitment import SeatStatus
+from contracts.disputes import Demand, Node
+from contracts.job import NOBODY, Job, JobState, Outcome
+from contracts.tally import Tally
+from coordinator.clock import Clock
+from coordinator.job_view import JobSeat, JobView
+from coordinator.scheduler import MOST_TURNS, ActionKind, Operator, Rules, next_actions, reasons
+from tests.coordinator.lives import Lives
+from tests.coordinator.toy_chain import (
+    ORACLE,
+    REQUESTER,
+    RIGHT,
+    SEAT_STAKE,
+    SOURCE,
+    URI,
+    WRONG,
+    terms,
+    worker_address,
+)
+
+ME, OTHER = worker_address(0), worker_address(1)
+JOB = Job(REQUESTER, 1, terms())
+T = 1_000_000
+DRAWN = JobState(created_at=T - 10, created_block=100, total_stake=5 * SEAT_STAKE, drawn_at=T, seed=b"\x07" * 32)
+FULL = replace(DRAWN, granted_seats=5, commit_ended_at=T + 50, sealed_commitments=2)
+OPENED = replace(FULL, sealed_commitments=0, reveal_ended_at=T + 80, revealed_seats=5, standing_seats=5)
+MY_SEAT = JobSeat(bytes(32), bytes(32), 2)
+K = ActionKind
+
+
+def view(state: JobState, **more: object) -> JobView:
+    return replace(JobView(JOB.id(SOURCE.chain_id, ORACLE), JOB, URI, state, 110), **more)  # type: ignore[arg-type]
+
+
+def clock(now: int, confirmed_time: int | None = None, number: int = 120, confirmed: int = 115) -> Clock:
+    return Clock(now, number, now - 5 if confirmed_time is None else confirmed_time, confirmed)
+
+
+def me(**more: object) -> Operator:
+    return replace(Operator(ME, 5 * SEAT_STAKE, 5 * SEAT_STAKE, (ME,)), **more)  # type: ignore[arg-type]
+
+
+def due(made: JobView, at: Clock, who: Operator | None = None, rules: Rules | None = None) -> set[ActionKind]:
+    return {action.kind for action in next_actions(made, who or me(), at, rules)}
+
+
+def opened(**roots: Tally) -> JobView:
+    named = {"right": RIGHT, "wrong": WRONG}
+    mine = replace(MY_SEAT, status=SeatStatus.REVEALED, root=RIGHT)
+    return view(OPENED, seats={ME: mine}, roots={named[name]: tally for name, tally in roots.items()})
+
+
+def settled(**more: object) -> JobView:
+    return view(replace(OPENED, outcome=Outcome.ACCEPTED), **more)
+
+
+NEW = JobState(created_at=T, created_block=100, total_stake=5 * SEAT_STAKE)
+DEMANDED = {Node(RIGHT, 0, 0): Demand(ME, T + 200, False, 10, NOBODY)}
+ANSWERED = {Node(RIGHT, 0, 0): Demand(OTHER, T + 200, False, 10, ME)}
+
+TABLE: list[tuple[str, Callable[[], set[ActionKind]], set[ActionKind]]] = [
+    ("the seed's block is the head", lambda: due(view(NEW), clock(T, number=102)), set()),
+    ("the seed's block is past", lambda: due(view(NEW), clock(T, number=103)), {K.DRAW}),
+    ("no ticket in the draw", lambda: due(view(NEW), clock(T, number=103), me(bonded=SEAT_STAKE - 1)), set()),
+    ("the last block to draw in", lambda: due(view(NEW), clock(T, number=358)), {K.DRAW}),
+    ("undrawable, and nothing of ours in it", lambda: due(view(NEW), clock(T, number=359)), set()),
+    ("a URI that is not the terms'", lambda: due(view(NEW, data_uri="file:x"), clock(T, number=103)), set()),
+    ("drawn with tickets", lambda: due(view(DRAWN), clock(T)), {K.INFER}),
+    ("drawn, the last second", lambda: due(view(DRAWN), clock(T + 119)), {K.INFER}),
+    ("commit window over without quorum", lambda: due(view(DRAWN), clock(T + 120)), set()),
+    ("no stake in the draw", lambda: due(view(DRAWN), clock(T), me(bonded=0)), set()),
+    ("all stake locked elsewhere", lambda: due(view(DRAWN), clock(T), me(free=SEAT_STAKE - 1)), set()),
+    ("no seat left", lambda: due(view(replace(DRAWN, granted_seats=5)), clock(T)), set()),
+    ("every ticket has its seat", lambda: due(view(DRAWN, seats={ME: replace(MY_SEAT, count=5)}), clock(T)), set()),
+    ("more tickets than seats held", lambda: due(view(DRAWN, seats={ME: MY_SEAT}), clock(T)), {K.INFER}),
+    ("confirmations eat the reveal window", lambda: due(view(DRAWN), clock(T, confirmed_time=T - 60)), set()),
+    ("commit phase closed, deep", lambda: due(view(FULL, seats={ME: MY_SEAT}), clock(T + 56)), {K.REVEAL}),
+    (
+        "closed by the clock, not deep",
+        lambda: due(
+            view(replace(FULL, commit_ended_at=0), seats={ME: MY_SEAT}), clock(T + 121, confirmed_time=T + 119)
+        ),
+        set(),
+    ),
+    (
+        "closed by the clock, deep",
+        lambda: due(
+            view(replace(FULL, commit_ended_at=0), seats={ME: MY_SEAT}), clock(T + 125, confirmed_time=T + 120)
+        ),
+        {K.REVEAL},
+    ),
+    (
+        "not deep at half of the reveal window",
+        lambda: due(
+            view(replace(FULL, commit_ended_at=0), seats={ME: MY_SEAT}), clock(T + 180, confirmed_time=T + 119)
+        ),
+        {K.REVEAL},
+    ),
+    ("nothing of ours to open", lambda: due(view(FULL), clock(T + 56)), set()),
+    ("already opened", lambda: due(opened(right=Tally(seats=5)), clock(T + 79)), set()),
+    ("only our root, nobody asks", lambda: due(opened(right=Tally(seats=5)), clock(T + 90)), set()),
+    (
+        "only our root, somebody asks",
+        lambda: due(opened(right=Tally(seats=5, open_demands=1)), clock(T + 90)),
+        {K.EXAMINE},
+    ),
+    (
+        "another root",
+        lambda: due(opened(right=Tally(seats=2), wrong=Tally(seats=3)), clock(T + 90)),
+        {K.EXAMINE},
+    ),
+    (
+        "the other root is refuted",
+        lambda: due(opened(right=Tally(seats=2), wrong=Tally(refuter=OTHER, seats=3)), clock(T + 90)),
+        set(),
+    ),
+    ("unseated, a root", lambda: due(view(OPENED, roots={WRONG: Tally(seats=5)}), clock(T + 90)), {K.EXAMINE}),
+    (
+        "unseated, and told to mind its own business",
+        lambda: due(view(OPENED, roots={WRONG: Tally(seats=5)}), clock(T + 90), rules=Rules(examine_unseated=False)),
+        set(),
+    ),
+    ("challenge window over", lambda: due(opened(right=Tally(seats=5)), clock(T + 200)), {K.SETTLE}),
+    ("challenge window over, nothing of ours", lambda: due(view(OPENED), clock(T + 200)), set()),
+    (
+        "a bond of ours alone",
+        lambda: due(view(OPENED, roots={RIGHT: Tally(seats=5, open_demands=1)}, demands=DEMANDED), clock(T + 400)),
+        {K.SETTLE},
+    ),
+    (
+        "expired with a seat of ours",
+        lambda: due(view(replace(DRAWN, granted_seats=2), seats={ME: MY_SEAT}), clock(T + 120)),
+        {K.SETTLE},
+    ),
+    ("settled, a seat held", lambda: due(settled(seats={ME: MY_SEAT}), clock(T + 200)), {K.RELEASE}),
+    (
+        "settled, our seat released",
+        lambda: due(settled(seats={ME: replace(MY_SEAT, status=SeatStatus.RELEASED)}), clock(T + 200)),
+        set(),
+    ),
+    (
+        "settled, our bounty",
+        lambda: due(settled(roots={WRONG: Tally(refuter=ME, seats=1)}), clock(T + 200)),
+        {K.RELEASE_BOUNTY},
+    ),
+    (
+        "settled, another's bounty",
+        lambda: due(settled(roots={WRONG: Tally(refuter=OTHER, seats=1)}), clock(T + 200)),
+        set(),
+    ),
+    (
+        "settled, our bond in a silenced root",
+        lambda: due(settled(roots={RIGHT: Tally(seats=1, open_demands=1)}, demands=DEMANDED), clock(T + 200)),
+        {K.RELEASE_BOND},
+    ),
+    (
+        "settled, a bond for our answer",
+        lambda: due(settled(roots={RIGHT: Tally(seats=1)}, demands=ANSWERED), clock(T + 200)),
+        {K.RELEASE_BOND},
+    ),
+    (
+        "settled, our answer was for a root then refuted",
+        lambda: due(settled(roots={RIGHT: Tally(refuter=OTHER, seats=1)}, demands=ANSWERED), clock(T + 200)),
+        set(),
+    ),
+]
+
+
+@pytest.mark.parametrize(("situation", "got", "expected"), TABLE, ids=[row[0] for row in TABLE])
+def test_what_is_due(situation: str, got: Callable[[], set[ActionKind]], expected: set[ActionKind]) -> None:
+    assert got() == expected, situation
+
+
+def test_every_kind_that_is_not_due_has_its_reason() -> None:
+    given_reasons = reasons(view(DRAWN), me(), clock(T))
+    assert set(given_reasons) == set(ActionKind) - {ActionKind.INFER}
+    assert given_reasons[ActionKind.REVEAL] == "nothing of ours is sealed"
+
+
+def test_operators_take_turns_and_nobody_waits_for_ever() -> None:
+    workers = [worker_address(number) for number in range(40)]
+
+    def first_block(worker: ChecksumAddress) -> int:
+        who = me(address=worker, stakers=workers)
+        return next(number for number in range(103, 200) if K.DRAW in due(view(NEW), clock(T, number=number), who))
+
+    waits = sorted(first_block(worker) - 103 for worker in workers)
+    assert waits[:MOST_TURNS] == list(range(MOST_TURNS))
+    assert set(waits[MOST_TURNS:]) == {MOST_TURNS}
+
+
+def test_the_order_of_turns_differs_from_job_to_job() -> None:
+    workers = [worker_address(number) for number in range(5)]
+
+    def first(nonce: int) -> ChecksumAddress:
+        job = Job(REQUESTER, nonce, terms())
+        made = replace(view(NEW), job=job, job_id=job.id(SOURCE.chain_id, ORACLE))
+        at = clock(T, number=103)
+        return next(worker for worker in workers if due(made, at, me(address=worker, stakers=workers)))
+
+    assert len({first(nonce) for nonce in range(40)}) == 5
+
+
+def test_more_odds_and_more_answers_are_new_reasons_to_act() -> None:
+    few = replace(DRAWN, total_stake=60 * SEAT_STAKE)
+    who = me(bonded=30 * SEAT_STAKE)
+    early, late = (next_actions(view(few), who, clock(T + after)) for after in (0, 119))
+    assert [action.kind for action in late] == [K.INFER]
+    assert early == [] or early[0].progress < late[0].progress
+    asked = opened(right=Tally(seats=5, open_demands=1))
+    before = next_actions(asked, me(), clock(T + 90))
+    after = next_actions(replace(asked, block=112), me(), clock(T + 90))
+    assert before != after
+
+
+@settings(max_examples=100, deadline=None)
+@given(st.integers(min_value=0, max_value=2**32))
+def test_every_life_ends_nobody_commits_twice_and_no_root_is_public_while_seats_can_be_taken(seed: int) -> None:
+    lives = Lives(Random(seed))
+    lives.play(troubled_blocks=150, quiet_blocks=700)
+    assert all(len(commitments) <= 1 for commitments in lives.told.values())
+    last = lives.life.view
+    # a job in which nobody has anything is nobody's to settle but its requester's
+    assert last.is_closed or not last.seats, reasons_of_all(lives)
+
+
+def test_the_lives_played_end_in_every_way() -> None:
+    ends = set()
+    for seed in range(60):
+        lives = Lives(Random(seed))
+        lives.play(troubled_blocks=150, quiet_blocks=700)
+        ends.add(lives.life.view.state.outcome)
+    assert ends >= {Outcome.ACCEPTED, Outcome.HUNG, Outcome.EXPIRED}
+
+
+def reasons_of_all(lives: Lives) -> object:
+    seen = lives.chain.view(lives.life.id, lives.confirmations)
+    assert seen is not None
+    at = lives.chain.clock(lives.confirmations)
+    return [reasons(seen, Operator(worker, 0, 0, lives.workers), at) for worker in lives.workers]
