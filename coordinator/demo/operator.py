@@ -114,7 +114,7 @@ def main() -> None:
         turn_seconds=2,
     )
     with embedded(contexts):
-        daemon = Daemon(coordinator, withholding(celery_publisher("memory://"), config.withheld))
+        daemon = Daemon(coordinator, withholding(celery_publisher(coordinator), config.withheld))
         stop = threading.Event()
         cycling = threading.Thread(target=daemon.run, args=(stop,), name="coordinator")
         cycling.start()
