@@ -26,10 +26,10 @@ def parse(text: str) -> int:
     return wei
 
 
-def option(text: str) -> int:
-    """`parse` for the command line: what is no amount is a usage error."""
+def option(given: str | int) -> int:
+    """`parse` for the command line: what is no amount is a usage error. A default is wei already."""
     try:
-        return parse(text)
+        return parse(str(given))
     except ValueError as error:
         raise typer.BadParameter(str(error)) from None
 

@@ -71,7 +71,7 @@ def command(app: typer.Typer, name: str) -> Callable[[Function], Function]:
         run.__signature__ = inspect.Signature(parameters)  # type: ignore[attr-defined]
         run.__annotations__ = {parameter.name: parameter.annotation for parameter in parameters}
         del run.__wrapped__  # inspect would look through to the bare function
-        app.command(name, no_args_is_help=any(_is_needed(parameter) for parameter in own))(run)
+        app.command(name)(run)
         return function
 
     return add
@@ -117,10 +117,6 @@ def _base(ctx: typer.Context) -> Options:
 def _keyword(name: str, annotation: Any) -> inspect.Parameter:
     default = False if name in ("json", "debug") else None
     return inspect.Parameter(name, inspect.Parameter.KEYWORD_ONLY, annotation=annotation, default=default)
-
-
-def _is_needed(parameter: inspect.Parameter) -> bool:
-    return parameter.default is inspect.Parameter.empty
 
 
 def _log(debug: bool) -> None:

@@ -11,7 +11,7 @@ from pathlib import Path
 import typer
 from eth_account.signers.local import LocalAccount
 from eth_typing import ChecksumAddress
-from eth_utils.address import is_address, to_checksum_address
+from eth_utils.address import is_address, is_checksum_address, is_hex_address, to_checksum_address
 
 from contracts import keystore
 from contracts.deployment import BadDeployment, Contracts, Deployment
@@ -139,6 +139,14 @@ class Setup:
         with self.out.progress("opening the key"):
             return keystore.unlock(wanted, passphrase, folder=self.key_folder)
 
+    def keystore_path(self) -> Path | None:
+        """The chosen key's file, for a process that opens it itself; None where QUORATE_PRIVATE_KEY is the key."""
+        if self.key is None and keystore.from_environment():
+            return None
+        if self.key is not None and not is_address(self.key):
+            return Path(self.key)
+        return next(key.path for key in keystore.list_keys(self.key_folder) if key.address == self.address)
+
     @cached_property
     def transactor(self) -> Transactor:
         """What sends with the key. Raises KeystoreError."""
@@ -157,13 +165,15 @@ class Setup:
 
     def passphrase(self, question: str, *, twice: bool = False) -> str:
         """From --passphrase-file, QUORATE_PASSPHRASE or the terminal. Raises Refusal, OSError."""
-        if self.options.passphrase_file is not None:
-            return _first_line(self.options.passphrase_file)
+        file = self.options.passphrase_file or os.environ.get(f"{PASSPHRASE}_FILE")
+        if file:
+            return _first_line(Path(file))
         if PASSPHRASE in os.environ:
             return os.environ[PASSPHRASE]
         if not sys.stdin.isatty():
             raise Refusal(
-                ExitCode.KEY, f"no passphrase: give --passphrase-file, set {PASSPHRASE}, or run this in a terminal"
+                ExitCode.KEY,
+                f"no passphrase: give --passphrase-file, set {PASSPHRASE} or {PASSPHRASE}_FILE, or run this in a terminal",
             )
         return str(typer.prompt(question, hide_input=True, confirmation_prompt=twice, err=True))
 
@@ -185,11 +195,12 @@ def receipt_facts(receipt: Receipt) -> dict[str, object]:
 
 
 def parse_address(text: str) -> ChecksumAddress:
-    """An address as typed; mixed case must have its checksum right. Raises Refusal."""
-    if not is_address(text):
-        raise Refusal(
-            ExitCode.USAGE, f"{text!r} is no address: 0x and 40 hexadecimal digits (mixed case is a checksum)"
-        )
+    """An address as typed; mixed case is a checksum and must be right. Raises Refusal."""
+    digits = text.removeprefix("0x")
+    is_mixed = digits not in (digits.lower(), digits.upper())
+    if not is_hex_address(text) or (is_mixed and not is_checksum_address("0x" + digits)):
+        advice = "0x and 40 hexadecimal digits; in mixed case they hold a checksum, and this one may be wrong"
+        raise Refusal(ExitCode.USAGE, f"{text!r} is no address: {advice}")
     return to_checksum_address(text)
 
 

@@ -119,11 +119,13 @@ def _table() -> list[tuple[type[BaseException] | tuple[type[BaseException], ...]
 
     from pydantic import ValidationError
 
+    from coordinator.job_store import StoreInUse, StoreUnusable
     from models.onnx_file import RefusedModel
     from models.program import BadNetwork, BadProgram
     from models.scaling import BadFeatures
     from models.zoo import UnknownModel
     from oracle_worker.data import DataError, DataUnavailable
+    from oracle_worker.messages import BadSecret
     from oracle_worker.model_store import ModelNotFound, WrongModel
     from oracle_worker.settings import BadSettings
 
@@ -146,5 +148,5 @@ def _table() -> list[tuple[type[BaseException] | tuple[type[BaseException], ...]
         ((profiles.BadProfile, BadDeployment, ValidationError), ExitCode.BAD_INPUT),
         ((RefusedModel, BadNetwork, BadProgram, BadFeatures, zipfile.BadZipFile), ExitCode.BAD_INPUT),
         ((UnknownModel, ModelNotFound, DataUnavailable), ExitCode.NOT_FOUND),
-        ((DataError, WrongModel, BadSettings), ExitCode.BAD_INPUT),
+        ((DataError, WrongModel, BadSettings, BadSecret, StoreInUse, StoreUnusable), ExitCode.BAD_INPUT),
     ]

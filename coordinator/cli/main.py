@@ -9,7 +9,7 @@ from typing import Annotated
 
 import typer
 
-from coordinator.cli import job, job_show, keys, model, operate, stake, verdict
+from coordinator.cli import doctor, job, job_show, keys, model, networks, operate, stake, verdict
 from coordinator.cli.command import Debug, Json, Key, Network, PassphraseFile, Rpc, command, report
 from coordinator.cli.context import Options
 from coordinator.cli.failures import ExitCode, Failure
@@ -20,9 +20,9 @@ app = typer.Typer(
     no_args_is_help=True,
     pretty_exceptions_enable=False,
 )
-command(app, "devnet")(operate.devnet)
-command(app, "deploy")(operate.deploy)
-command(app, "demo")(operate.demo)
+command(app, "demo")(networks.demo)
+command(app, "devnet")(networks.devnet)
+command(app, "deploy")(networks.deploy)
 app.add_typer(keys.app, name="keys")
 app.add_typer(model.app, name="model")
 app.add_typer(stake.app, name="stake")
@@ -30,6 +30,9 @@ for name, function in (("show", job_show.show), ("list", job_show.list_), ("watc
     command(job.app, name)(function)
 app.add_typer(job.app, name="job")
 app.add_typer(verdict.app, name="verdict")
+command(app, "worker")(operate.worker)
+command(app, "coordinator")(operate.coordinator)
+command(app, "doctor")(doctor.doctor)
 
 
 def _version(wanted: bool) -> None:
@@ -61,6 +64,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except typer.Abort:
         return ExitCode.INTERRUPTED
     except typer.TyperException as usage:
+        if not usage.format_message():  # a bare group: its help was printed
+            return ExitCode.USAGE
         place = getattr(usage, "ctx", None)
         hint = f" (see `{place.command_path} --help`)" if place else ""
         report(Failure(ExitCode.USAGE, usage.format_message().rstrip(".") + hint), as_json="--json" in given)

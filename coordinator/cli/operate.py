@@ -1,110 +1,30 @@
-"""`quorate devnet | deploy | worker | coordinator | demo`: what runs, and what is set up once."""
+"""`quorate worker | coordinator`: an operator's processes, or a coordinator that only watches."""
 
 from __future__ import annotations
 
-import signal
-import sys
-import threading
-from collections.abc import Iterator
-from contextlib import contextmanager
 from enum import StrEnum
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from contracts import deployment as deployments
-from contracts.compute_oracle import DEV_BOUNDS, Bounds
-from contracts.deployment import Deployment
-from contracts.transactor import Transactor
-from coordinator import profiles
-from coordinator.cli import amounts
-from coordinator.cli.context import Setup
+from contracts.keystore import KeystoreError
+from coordinator.cli.context import Setup, parse_address
 from coordinator.cli.failures import ExitCode, Refusal
-from coordinator.cli.output import Wei
+from coordinator.cli.serving import log_progress, until_stopped
 
-_DEFAULTS = Bounds()
+if TYPE_CHECKING:
+    from coordinator.settings import CoordinatorSettings
+    from oracle_worker.settings import WorkerSettings
 
-
-class ChainKind(StrEnum):
-    """Which development chain."""
-
-    AUTO = "auto"
-    PY_EVM = "py-evm"
-    ANVIL = "anvil"
-
-
-def devnet(
-    setup: Setup,
-    host: Annotated[
-        str, typer.Option(help="Address to listen on; anything but 127.0.0.1 is open to others.")
-    ] = "127.0.0.1",
-    port: Annotated[int, typer.Option(min=0, max=65535, help="0 takes a free one.")] = 8545,
-    chain: Annotated[ChainKind, typer.Option(help="auto takes anvil if it is there.")] = ChainKind.PY_EVM,
-    chain_id: Annotated[int, typer.Option(min=1)] = 31_337,
-    block_time: Annotated[float, typer.Option(min=1, help="Seconds between blocks.")] = 1.0,
-    allow_host: Annotated[list[str] | None, typer.Option(help="Further host name that it may be reached by.")] = None,
-    deploy: Annotated[bool, typer.Option("--deploy", help="Deploy the contracts and write a network profile.")] = False,
-    name: Annotated[str, typer.Option(help="Name of that profile.")] = "dev",
-    deployment_file: Annotated[Path | None, typer.Option(help="Where --deploy writes the deployment.")] = None,
-    show_keys: Annotated[
-        bool, typer.Option("--show-keys", help="Print the funded keys: everybody knows them.")
-    ] = False,
-) -> None:
-    """Serve a development chain until Ctrl-C. Its accounts' keys are public: nothing on it is worth anything."""
-    from coordinator import devnet as chains
-
-    with _until_stopped() as stop:
-        if host == "127.0.0.1" and not allow_host:
-            running = chains.running_chain(chain.value, port=port, chain_id=chain_id, block_time=block_time)
-            with _listening(host, port), running as url:
-                _serve(setup, url, stop, deploy, name, deployment_file, show_keys)
-        else:
-            if chain is ChainKind.ANVIL:
-                raise Refusal(ExitCode.USAGE, "anvil is only started on 127.0.0.1: leave --host and --allow-host out")
-            with (
-                _listening(host, port),
-                chains.serve(chains.DevChain(chain_id, None, block_time), host, port, names=allow_host or []) as server,
-            ):
-                _serve(setup, f"http://127.0.0.1:{server.port}", stop, deploy, name, deployment_file, show_keys)
-
-
-def deploy(
-    setup: Setup,
-    output: Annotated[Path | None, typer.Option("--output", "-o", help="Deployment file to write.")] = None,
-    name: Annotated[str | None, typer.Option(help="Also write a network profile of this name.")] = None,
-    dev: Annotated[bool, typer.Option("--dev", help="Bounds for a dev chain: windows of seconds.")] = False,
-    min_window: Annotated[int, typer.Option(min=1, help="Least window, seconds.")] = _DEFAULTS.min_window,
-    max_window: Annotated[int, typer.Option(min=1, help="Most window, seconds.")] = _DEFAULTS.max_window,
-    unbonding_period: Annotated[int, typer.Option(min=1, help="Seconds.")] = _DEFAULTS.unbonding_period,
-    block_time: Annotated[
-        int, typer.Option(min=1, help="Longest usual time between blocks, s.")
-    ] = _DEFAULTS.block_time,
-    max_item_count: Annotated[int, typer.Option(min=1, help="Most items of a job.")] = _DEFAULTS.max_item_count,
-    max_seats: Annotated[int, typer.Option(min=1, help="Most seats of a jury.")] = _DEFAULTS.max_seats,
-    reference_price: Annotated[
-        int, typer.Option(parser=amounts.option, metavar="AMOUNT", help="Floor of gas prices, wei a gas.")
-    ] = _DEFAULTS.reference_price,
-    execution_gas_limit: Annotated[
-        int, typer.Option(min=1, help="Most gas of one execution of a model.")
-    ] = deployments.EXECUTION_GAS_LIMIT,
-) -> None:
-    """Deploy the contracts. Nobody owns them, and no bound can be changed afterwards."""
-    bounds = Bounds(min_window, max_window, unbonding_period, block_time, max_item_count, max_seats, reference_price)
-    path = (output or setup.home / "deployments" / f"{name or setup.endpoint.chain_id}.json").absolute()
-    if path.exists():
-        raise Refusal(
-            ExitCode.USAGE, f"{path} exists: give another --output, or move it away (it names live contracts)"
-        )
-    path.parent.mkdir(parents=True, exist_ok=True)
-    _ = setup.endpoint.chain_id  # before a passphrase is asked for
-    sender = setup.transactor
-    with setup.out.progress("deploying four contracts"):
-        made = deployments.deploy(sender, DEV_BOUNDS if dev else bounds, execution_gas_limit)
-    made.save(path)
-    if name:
-        profiles.save(setup.profiles_path, profiles.Network(name, setup.network.rpc_url, made.chain_id, path))
-    setup.out.record({**_addresses(made), "file": path, "profile": name})
+_SETTING = "Settings (also QUORATE_… in the environment)"
+Broker = Annotated[
+    str | None, typer.Option("--broker", help="Celery broker; memory:// by default.", rich_help_panel=_SETTING)
+]
+Confirmations = Annotated[
+    int | None,
+    typer.Option(min=0, max=1000, help="Blocks on top of one that counts as final.", rich_help_panel=_SETTING),
+]
 
 
 class Role(StrEnum):
@@ -115,71 +35,168 @@ class Role(StrEnum):
     COMPUTE = "compute"
 
 
-def demo(
+def worker(
     setup: Setup,
-    chain: Annotated[ChainKind, typer.Option(help="auto takes anvil if it is there.")] = ChainKind.AUTO,
+    role: Annotated[
+        Role, typer.Option(help="all: coordinator, signer and compute in this process; else one part of an operator.")
+    ] = Role.ALL,
+    work_folder: Annotated[
+        Path | None, typer.Option(help="Where results, data and the message secret are.", rich_help_panel=_SETTING)
+    ] = None,
+    model_folder: Annotated[
+        list[Path] | None, typer.Option(help="Folder of ONNX files; may be repeated.", rich_help_panel=_SETTING)
+    ] = None,
+    data_folder: Annotated[
+        list[Path] | None,
+        typer.Option(help="Folder below which file: URIs may lead; may be repeated.", rich_help_panel=_SETTING),
+    ] = None,
+    broker: Broker = None,
+    confirmations: Confirmations = None,
 ) -> int:
-    """The main job on a dev chain of its own: five operators, a lying majority refuted, a supplier paid."""
-    from coordinator.demo import main as run_demo
+    """Work as an operator: run the models of jobs, stake on the results, refute wrong ones. Until Ctrl-C."""
+    given = _shared(setup, broker, confirmations)
+    if work_folder is not None:
+        given["work_folder"] = work_folder
+    if model_folder:
+        given["model_folders"] = tuple(model_folder)
+    if data_folder:
+        given["data_folders"] = tuple(data_folder)
+    log_progress()
+    if role is Role.ALL:
+        _run_all(setup, given)
+        return ExitCode.OK
+    return _run_role(setup, role, given)
 
-    return run_demo(json=setup.options.json, chain=chain.value)
 
-
-def _serve(
-    setup: Setup, url: str, stop: threading.Event, deploys: bool, name: str, file: Path | None, show_keys: bool
+def coordinator(
+    setup: Setup,
+    operator: Annotated[
+        str | None, typer.Option("--worker", help="The operator's address; without it this only watches.")
+    ] = None,
+    database: Annotated[
+        Path | None, typer.Option(help="SQLite file; deletable, it is rebuilt.", rich_help_panel=_SETTING)
+    ] = None,
+    broker: Broker = None,
+    confirmations: Confirmations = None,
+    once: Annotated[bool, typer.Option("--once", help="Catch up, dispatch what is due, and end.")] = False,
 ) -> None:
-    from eth_account import Account
+    """Follow the chain and dispatch an operator's duties to its workers, or only watch. Until Ctrl-C."""
+    from coordinator.daemon import Daemon
 
-    from coordinator.devnet import DEV_BALANCE, dev_keys
-
-    keys = dev_keys(10)
-    facts: dict[str, object] = {"url": url, "chain_id": Transactor(url).endpoint.chain_id}
-    if deploys:
-        path = (file or setup.home / "deployments" / f"{name}.json").absolute()
-        path.parent.mkdir(parents=True, exist_ok=True)
-        with setup.out.progress("deploying the contracts"):
-            made = deployments.deploy(Transactor(url, dev_keys(20)[-1]), DEV_BOUNDS)
-        made.save(path)
-        profiles.save(setup.profiles_path, profiles.Network(name, url, made.chain_id, path))
-        facts |= {**_addresses(made), "file": path, "profile": name}
-    accounts = []
-    for key in keys:
-        row: dict[str, object] = {"account": Account.from_key(key).address}
-        accounts.append({**row, "key": key} if show_keys else row)
-    facts |= {"balance_of_each": Wei(DEV_BALANCE), "accounts": accounts}
-    setup.out.record(facts, title="Development chain")
-    setup.out.note("Ctrl-C stops it, and everything on it is gone.")
-    sys.stdout.flush()
-    stop.wait()
-
-
-def _addresses(made: Deployment) -> dict[str, object]:
-    return {
-        "oracle": made.oracle,
-        "disputes": made.disputes,
-        "registry": made.registry,
-        "seed_source": made.seed_source,
-        "deployed_in_block": made.block,
-    }
-
-
-@contextmanager
-def _until_stopped() -> Iterator[threading.Event]:
-    """An event that SIGINT and SIGTERM set, so that both end a service in order."""
-    stop = threading.Event()
-    before = {number: signal.signal(number, lambda *_: stop.set()) for number in (signal.SIGINT, signal.SIGTERM)}
+    settings = _coordinator_settings(
+        setup, parse_address(operator) if operator else None, database, broker, confirmations
+    )
+    log_progress()
+    _ = setup.endpoint.chain_id  # a wrong URL is said now, not retried for ever
+    settings.database.parent.mkdir(parents=True, exist_ok=True)
+    daemon = Daemon(settings)
     try:
-        yield stop
+        if once:
+            daemon.cycle()
+            setup.out.record(daemon.health.as_json())
+            return
+        with until_stopped() as stop:
+            watching = {"watching": setup.deployment.oracle, "worker": settings.worker, "database": settings.database}
+            setup.out.record(watching)
+            daemon.run(stop)
     finally:
-        for number, was in before.items():
-            signal.signal(number, was)
+        daemon.close()
 
 
-@contextmanager
-def _listening(host: str, port: int) -> Iterator[None]:
+def _run_all(setup: Setup, given: dict[str, Any]) -> None:
+    """A whole operator in this process."""
+    from coordinator.daemon import Daemon
+    from oracle_worker.worker import RoleContexts, embedded
+
+    _ = setup.endpoint.chain_id  # a dead node is found before a passphrase is asked for
+    account = setup.account
+    settings = _worker_settings(setup, given)
+    contexts = RoleContexts(settings, account=account)
+    _ = contexts.compute, contexts.signer  # what is wrong with the settings is said before anything starts
+    database = settings.work_folder / "coordinator.sqlite"
+    daemon = Daemon(
+        _coordinator_settings(setup, account.address, database, given.get("broker_url"), given.get("confirmations"))
+    )
     try:
-        yield
-    except OSError as error:
-        if error.filename is None and error.strerror:
-            raise Refusal(ExitCode.USAGE, f"cannot listen on {host}:{port}: {error.strerror}; choose --port") from error
-        raise
+        with until_stopped() as stop, embedded(contexts):
+            setup.out.record(
+                {"worker": account.address, "oracle": setup.deployment.oracle, "work_folder": settings.work_folder}
+            )
+            daemon.run(stop)
+    finally:
+        daemon.close()
+
+
+def _run_role(setup: Setup, role: Role, given: dict[str, Any]) -> int:
+    """One role on a broker that the operator's other processes reach too."""
+    from oracle_worker.worker import run
+
+    if role is Role.SIGNER:
+        given["worker"] = setup.address
+        given["keystore"] = setup.keystore_path()
+        if setup.options.passphrase_file is not None:
+            given["passphrase_file"] = setup.options.passphrase_file
+        run_as = _worker_settings(setup, given)
+        _need_broker(run_as.broker_url)
+        return run("signer", run_as)
+    run_as = _worker_settings(setup, given)
+    _need_broker(run_as.broker_url)
+    return run("compute", run_as)
+
+
+def _need_broker(url: str) -> None:
+    if url.startswith("memory:"):
+        raise Refusal(
+            ExitCode.USAGE,
+            "one role alone needs a broker that the others reach: give --broker redis://…, or use --role all",
+        )
+
+
+def _shared(setup: Setup, broker: str | None, confirmations: int | None) -> dict[str, Any]:
+    """Settings that a worker and a coordinator take alike; what is not given is the environment's, or the default."""
+    given: dict[str, Any] = {"rpc_url": setup.network.rpc_url, "chain_id": setup.deployment.chain_id}
+    given["deployment"] = setup.network.deployment
+    if broker is not None:
+        given["broker_url"] = broker
+    if confirmations is not None:
+        given["confirmations"] = confirmations
+    return given
+
+
+def _worker_settings(setup: Setup, given: dict[str, Any]) -> WorkerSettings:
+    from oracle_worker import settings
+
+    made = settings.load(**given)
+    if "work_folder" in made.model_fields_set:
+        return made
+    return settings.load(**given, work_folder=setup.home / "work" / _whose(setup, made))
+
+
+def _whose(setup: Setup, settings: WorkerSettings) -> str:
+    if settings.worker is not None:
+        return settings.worker
+    try:
+        return setup.address
+    except KeystoreError as error:
+        raise Refusal(
+            ExitCode.USAGE,
+            "it is not clear which worker this is, and its processes must share a folder's secret: set QUORATE_WORKER to "
+            f"the signer's address, or give --work-folder ({error})",
+        ) from error
+
+
+def _coordinator_settings(
+    setup: Setup, operator: str | None, database: Path | None, broker: str | None, confirmations: int | None
+) -> CoordinatorSettings:
+    from coordinator import settings
+
+    given = _shared(setup, broker, confirmations)
+    if operator is not None:
+        given["worker"] = operator
+    if database is not None:
+        given["database"] = database
+    made = settings.load(**given)
+    if "database" in made.model_fields_set:
+        return made
+    name = f"{setup.network.name or made.chain_id}.sqlite"
+    return settings.load(**given, database=setup.home / "coordinator" / name)
