@@ -21,9 +21,9 @@ from contracts import block_header, commitment
 from contracts.compute_oracle import DEV_BOUNDS
 from contracts.deployment import Contracts, deploy
 from contracts.disputes import InputProof, Node, ResultProof
-from contracts.endpoint import Call, Endpoint
+from contracts.endpoint import Endpoint
 from contracts.job import NOBODY, Job, Terms, data_uri_hash, quorum_bounds, seed_block
-from contracts.merkle import MerkleTree, input_leaf, result_leaf
+from contracts.merkle import MerkleTree, input_leaf, last_level, level_depth, result_leaf
 from contracts.stake import odds_factor, winning_tickets
 from contracts.transactor import Receipt, Transactor
 from coordinator.devnet import dev_accounts, dev_keys, running_chain
@@ -33,6 +33,7 @@ from models.network import Dense, IntegerNetwork
 from models.program import compile_network, model_id
 
 JURIES = (3, 5, 10, 31)
+DISPUTE_ENTRIES = ("demand", "answer", "answer_leaf", "release_bounty", "release_bond", "withdraw")
 WINDOW = 3600
 DATA_URI = "file:///benchmark.rows"
 
@@ -73,6 +74,10 @@ class _Played:
     results: MerkleTree
     gas: dict[str, list[int]]
 
+    def note(self, entry: str, receipt: Receipt) -> None:
+        """Keep what a transaction used."""
+        self.gas.setdefault(entry, []).append(int(receipt["gasUsed"]))
+
 
 class _Stage:
     """A deployment with 31 workers, on which jobs are played through."""
@@ -88,8 +93,9 @@ class _Stage:
     def measure(self) -> dict[str, int]:
         wine = zoo.load("wine-grading").network
         rows, _ = zoo.wine_rows()
-        seat_stake = self._register(wine) * 8
-        figures = {"stake": self._fund(seat_stake)}
+        figures = {"register/13-32-16-3": self._register(wine)}
+        seat_stake = 8 * self.oracle.min_seat_stake(model_id(compile_network(wine)), 1000)
+        figures |= {"stake": self._fund(seat_stake), "unbond": self._unbond()}
         for seats in JURIES:
             self._play(wine, rows, seats, seat_stake)  # warms every worker's slots
             played = self._play(wine, rows, seats, seat_stake)
@@ -97,7 +103,7 @@ class _Stage:
             if seats == 3:
                 figures |= {name: max(gas) for name, gas in played.gas.items()}
         disputed = self._play(wine, rows, 3, seat_stake, lie=True)
-        figures |= {name: max(gas) for name, gas in disputed.gas.items() if name in ("demand", "answer")}
+        figures |= {name: max(disputed.gas[name]) for name in DISPUTE_ENTRIES}
         figures["refute/wine-grading"] = disputed.gas["refute"][0]
         random = np.random.default_rng(0).integers(0, 256, (1000, 13), dtype=np.uint8)
         figures["refute/13-32-16-3/1000"] = self._play(wine, random, 3, seat_stake, lie=True).gas["refute"][0]
@@ -110,13 +116,15 @@ class _Stage:
         return figures
 
     def _register(self, network: IntegerNetwork) -> int:
-        program = compile_network(network)
-        self.requester.send(self.contracts.registry.register([], program))
-        return self.oracle.min_seat_stake(model_id(program), 1000)
+        receipt = self.requester.send(self.contracts.registry.register([], compile_network(network)))
+        return int(receipt["gasUsed"])
 
     def _fund(self, stake: int) -> int:
         receipts = [worker.send(self.oracle.deposit(stake)) for worker in self.workers]
         return receipts[-1]["gasUsed"]
+
+    def _unbond(self) -> int:
+        return int(self.workers[-1].send(self.oracle.unbond(1))["gasUsed"])
 
     def _play(
         self, network: IntegerNetwork, rows: NDArray[np.uint8], seats: int, stake: int, *, lie: bool = False
@@ -129,16 +137,18 @@ class _Stage:
         wrong = MerkleTree([*played.results.nodes(played.results.depth, 0, len(rows) - 1), bytes(32)]) if lie else None
         trees = [wrong if wrong and worker is jury[-1] else played.results for worker in jury]
         for worker, tree in zip(jury, trees, strict=True):
-            played.gas.setdefault("commit", []).append(self._commit(played, worker, tree.root))
+            played.note("commit", self._commit(played, worker, tree.root))
         for worker, tree in zip(jury, trees, strict=True):
             opening = self.oracle.reveal(played.job, worker.sender, tree.root, _salt(played.job_id, tree.root))
-            played.gas.setdefault("reveal", []).append(worker.send(opening)["gasUsed"])
+            played.note("reveal", worker.send(opening))
         if wrong:
             self._dispute(played, wrong, jury)
         self._advance(WINDOW * 4)
-        played.gas["settle"] = [self._send(self.oracle.settle(played.job, played.results.root))]
+        played.note("settle", self.requester.send(self.oracle.settle(played.job, played.results.root)))
         release = self.oracle.release(played.job, [worker.sender for worker in jury])
-        played.gas["release"] = [self._send(release)]
+        played.note("release", self.requester.send(release))
+        if wrong:
+            self._collect(played, wrong)
         return played
 
     def _fit_stake(self, jury: Sequence[Transactor], seat_stake: int) -> None:
@@ -179,38 +189,56 @@ class _Stage:
         self.nonce += 1
         job = Job(self.requester.sender, self.nonce, terms)
         job_id = job.id(self.endpoint.chain_id, self.oracle.address)
-        created = self._send(self.oracle.create_job(self.nonce, terms, DATA_URI))
-        return _Played(job, job_id, given, outputs, inputs, results, {"create": [created]})
+        played = _Played(job, job_id, given, outputs, inputs, results, {})
+        played.note("create", self.requester.send(self.oracle.create_job(self.nonce, terms, DATA_URI)))
+        return played
 
     def _draw(self, played: _Played) -> None:
         state = self.oracle.job_state(played.job_id)
         for _ in range(3):
             self.endpoint.ask("evm_mine")
         header = block_header.fetch(self.endpoint, seed_block(state))
-        played.gas["draw"] = [self._send(self.oracle.draw(played.job_id, header))]
+        played.note("draw", self.requester.send(self.oracle.draw(played.job_id, header)))
 
-    def _commit(self, played: _Played, worker: Transactor, root: bytes) -> int:
+    def _commit(self, played: _Played, worker: Transactor, root: bytes) -> Receipt:
         state, terms = self.oracle.job_state(played.job_id), played.job.terms
         expected = odds_factor(WINDOW, WINDOW) * terms.seats * terms.seat_stake
         tickets = self.oracle.stake_before(worker.sender, state.created_block) // terms.seat_stake
         won = list(winning_tickets(state.seed, worker.sender, tickets, expected, state.total_stake))
         sealed = commitment.compute(played.job_id, worker.sender, root, _salt(played.job_id, root))
         hidden = commitment.seal(root, keccak(b"benchmark"), sealed)
-        return int(worker.send(self.oracle.commit(played.job, sealed, hidden, won))["gasUsed"])
+        return worker.send(self.oracle.commit(played.job, sealed, hidden, won))
 
     def _dispute(self, played: _Played, wrong: MerkleTree, jury: Sequence[Transactor]) -> None:
-        """Demand one node of the wrong root, have it answered, and refute its last leaf."""
-        job, index = played.job, len(played.rows) - 1
-        node = Node(wrong.root, 0, 0)
-        bond = 2 * self.disputes.bond_for(job, node)
-        played.gas["demand"] = [jury[0].send(self.disputes.demand(job, node, bond))["gasUsed"]]
-        answer = self.disputes.answer(job, node, wrong.nodes(4, 0, 16), [])
-        played.gas["answer"] = [jury[-1].send(answer)["gasUsed"]]
-        leaf = ResultProof(wrong.root, index, bytes(32), wrong.proof(index))
+        """Demand the wrong root's way down to its last leaf, have all of it answered, and refute that leaf."""
+        job, index, depth = played.job, len(played.rows) - 1, wrong.depth
         given = InputProof(played.rows[index], played.inputs.proof(index))
-        fresh = Transactor(self.endpoint, keccak(b"refuter"))
-        self.endpoint.ask("anvil_setBalance", fresh.sender, hex(10**20))
-        played.gas["refute"] = [fresh.send(self.disputes.refute(job, leaf, given))["gasUsed"]]
+        leaf = ResultProof(wrong.root, index, bytes(32), wrong.proof(index))
+        demander, answerer = jury[0], jury[-1]
+        for level in range(last_level(depth) + 1):
+            at = level_depth(level, depth)
+            node = Node(wrong.root, level, index >> (depth - at))
+            bond = 2 * self.disputes.bond_for(job, node)
+            played.note("demand", demander.send(self.disputes.demand(job, node, bond)))
+            if level == last_level(depth):
+                played.note("answer_leaf", answerer.send(self.disputes.answer_leaf(job, leaf, given)))
+                break
+            below = level_depth(level + 1, depth)
+            first = node.index << (below - at)
+            nodes = wrong.nodes(below, first, first + (1 << (below - at)))
+            answer = self.disputes.answer(job, node, nodes, wrong.path(at, node.index))
+            played.note("answer", answerer.send(answer))
+        refuter = Transactor(self.endpoint, keccak(b"refuter"))
+        self.endpoint.ask("anvil_setBalance", refuter.sender, hex(10**20))
+        played.note("refute", refuter.send(self.disputes.refute(job, leaf, given)))
+
+    def _collect(self, played: _Played, wrong: MerkleTree) -> None:
+        """What a refuted root leaves to be pulled."""
+        played.note("release_bounty", self.requester.send(self.disputes.release_bounty(played.job, wrong.root)))
+        bond = self.disputes.release_bond(played.job, Node(wrong.root, 0, 0))
+        played.note("release_bond", self.requester.send(bond))
+        refuter = Transactor(self.endpoint, keccak(b"refuter"))
+        played.note("withdraw", refuter.send(self.oracle.withdraw(refuter.sender)))
 
     def _verdict(self, network: IntegerNetwork, rows: NDArray[np.uint8], stake: int) -> int:
         """Execution gas of a verdict read at depth 10, as a consumer's call pays it: cold storage, no transaction."""
@@ -222,10 +250,6 @@ class _Stage:
         zeros = raw.count(0)
         execution = int(self.endpoint.ask("eth_estimateGas", {"to": self.oracle.address, "data": data}), 16)
         return execution - 21_000 - 4 * zeros - 16 * (len(raw) - zeros)
-
-    def _send(self, call: Call) -> int:
-        receipt: Receipt = self.requester.send(call)
-        return int(receipt["gasUsed"])
 
     def _advance(self, seconds: int) -> None:
         self.endpoint.ask("evm_increaseTime", seconds)

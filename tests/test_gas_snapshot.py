@@ -1,0 +1,39 @@
+"""The gas of every entry point, from receipts, against the checked-in snapshot and the limits that we promise."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+
+from benchmarks import gas
+from benchmarks.__main__ import SNAPSHOT
+
+TOLERANCE = 0.01
+LIMITS = {
+    "commit": 95_000,
+    "reveal": 75_000,
+    "refute/wine-grading": 120_000,
+    "refute/13-32-16-3/1000": 110_000,
+    "verdict/depth10": 12_000,
+}
+
+
+@pytest.fixture(scope="module")
+def measured() -> dict[str, float]:
+    """Everything measured once."""
+    return {row["name"]: row["value"] for row in gas.measure()}
+
+
+def test_gas_is_what_the_snapshot_says(measured: dict[str, float]) -> None:
+    kept = json.loads(SNAPSHOT.read_text())
+    assert measured.keys() == kept.keys(), "run `python -m benchmarks gas --snapshot`"
+    moved = {
+        name: (kept[name], now) for name, now in measured.items() if abs(now - kept[name]) > TOLERANCE * kept[name]
+    }
+    assert moved == {}, "if this is meant, run `python -m benchmarks gas --snapshot`"
+
+
+@pytest.mark.parametrize("name", LIMITS)
+def test_gas_stays_below_its_limit(measured: dict[str, float], name: str) -> None:
+    assert measured[name] <= LIMITS[name]
