@@ -90,10 +90,10 @@ class _Stage:
         self.oracle, self.disputes = self.contracts.oracle, self.contracts.disputes
         self.nonce = 0
 
-    def measure(self) -> dict[str, int]:
+    def measure(self) -> dict[str, float]:
         wine = zoo.load("wine-grading").network
         rows, _ = zoo.wine_rows()
-        figures = {"register/13-32-16-3": self._register(wine)}
+        figures: dict[str, float] = {"register/13-32-16-3": self._register(wine)}
         seat_stake = 8 * self.oracle.min_seat_stake(model_id(compile_network(wine)), 1000)
         figures |= {"stake": self._fund(seat_stake), "unbond": self._unbond()}
         for seats in JURIES:
