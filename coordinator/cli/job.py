@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from contracts import errors
 from contracts.compute_oracle import ComputeOracle
 from contracts.endpoint import NOWHERE
 from contracts.job import Job, Terms
@@ -197,6 +198,12 @@ def _gas_facts(setup: Setup, wanted: Terms, stake_suffices: bool) -> dict[str, A
     except KeystoreError:
         sender = NOWHERE
     oracle: ComputeOracle = setup.contracts.oracle
-    gas = setup.endpoint.estimate_gas(oracle.create_job(0, replace(wanted, reward=0), ""), sender)
+    try:
+        gas = setup.endpoint.estimate_gas(oracle.create_job(0, replace(wanted, reward=0), ""), sender)
+    except errors.OracleRevert as refusal:
+        if refusal.name != "TotalStakeTooLow":
+            raise
+        setup.out.note("Gas cannot be estimated yet: the stake of the newest block counts only from the next one on.")
+        return {"gas": None}
     price = int(setup.endpoint.ask("eth_gasPrice"), 16)
     return {"gas": gas, "gas_cost": Wei(gas * price), "total_cost": Wei(gas * price + wanted.reward)}

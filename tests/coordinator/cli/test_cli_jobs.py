@@ -31,6 +31,7 @@ def staked(chain: Chain) -> int:
     transactor = chain.transactor(WORKER)
     amount = 10**18
     transactor.send(chain.contracts.oracle.deposit(amount))
+    chain.pass_time(1)  # stake counts from the next block on
     return amount
 
 
