@@ -25,15 +25,16 @@ import onnx
 from numpy.typing import NDArray
 from onnx import TensorProto, helper, numpy_helper
 
-from models.integer_ops import SHIFT_LIMIT, SUM_LIMIT, WEIGHT_LIMIT, compute_channel_bounds
+from models.form import NotCanonical, check_network
+from models.integer_ops import SHIFT_LIMIT, WEIGHT_LIMIT
 from models.network import Dense, IntegerNetwork
-from models.onnx_file import RefusedModel, Tensor, label, parse, read_attributes, read_scalar, read_tensor
+from models.onnx_file import MAX_NODES, Tensor, label, parse, read_attributes, read_scalar, read_tensor
+
+__all__ = ["INPUT_NAME", "MAX_LAYERS", "OUTPUT_NAME", "RULES", "NotCanonical", "from_onnx", "to_onnx"]
 
 INPUT_NAME = "rows"
 OUTPUT_NAME = "logits"
-MAX_ROW = 96 << 10  # bytes
-MAX_OUTPUTS = 65_535  # of any layer
-MAX_LAYERS = 64
+MAX_LAYERS = MAX_NODES // 5  # of a file: each has the five nodes of a block
 
 RULES: Mapping[str, str] = {
     "size": "the file, its structure and its node count are bounded",
@@ -62,10 +63,6 @@ RULES: Mapping[str, str] = {
 }
 
 
-class NotCanonical(RefusedModel):
-    """A model outside the canonical form. node: which part; rule: a key of RULES; advice: what to do about it."""
-
-
 def from_onnx(source: bytes | str | Path) -> IntegerNetwork:
     """The network in a canonical ONNX file, given as a path or as its bytes.
 
@@ -76,25 +73,15 @@ def from_onnx(source: bytes | str | Path) -> IntegerNetwork:
     return network
 
 
-def check_network(network: IntegerNetwork) -> None:
-    """Raise NotCanonical unless the network obeys every bound that makes it exact everywhere."""
-    if not 1 <= len(network.layers) <= MAX_LAYERS:
-        raise NotCanonical("network", "size", f"{len(network.layers)} layers, 1 to {MAX_LAYERS} are accepted")
-    width = None
-    for index, layer in enumerate(network.layers):
-        where = f"layer {index}"
-        _check_types(layer, where)
-        if width is not None and layer.inputs != width:
-            raise NotCanonical(where, "shape", f"reads {layer.inputs} values where the layer before gives {width}")
-        width = layer.outputs
-        if (layer.shifts is None) != (index == len(network.layers) - 1):
-            raise NotCanonical(where, "logits", "every layer but the last is requantised, and the last is not")
-        _check_bounds(layer, where)
-
-
 def to_onnx(network: IntegerNetwork) -> onnx.ModelProto:
-    """The canonical ONNX model of a network: the same bytes for the same network. Raises NotCanonical."""
+    """The canonical ONNX model of a network: the same bytes for the same network.
+
+    Raises NotCanonical, also for a network of more layers than from_onnx would read back.
+    """
     check_network(network)
+    if len(network.layers) > MAX_LAYERS:
+        advice = f"{len(network.layers)} layers: a file holds at most {MAX_LAYERS}, use a shallower model"
+        raise NotCanonical("network", "size", advice)
     nodes: list[onnx.NodeProto] = []
     constants = [
         numpy_helper.from_array(np.array(1, np.float32), "one"),
@@ -111,37 +98,6 @@ def to_onnx(network: IntegerNetwork) -> onnx.ModelProto:
         constants,
     )
     return helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=8, producer_name="quorate")
-
-
-def _check_types(layer: Dense, where: str) -> None:
-    outputs = layer.weights.shape[0] if layer.weights.ndim == 2 else -1
-    fits = layer.weights.dtype == np.int8 and layer.bias.dtype == np.int32 and layer.bias.shape == (outputs,)
-    if layer.shifts is not None:
-        fits = fits and layer.shifts.dtype == np.uint8 and layer.shifts.shape == (outputs,)
-    if not fits:
-        raise NotCanonical(
-            where, "shape", "weights must be int8 (outputs, inputs), bias int32 and shifts uint8 (outputs,)"
-        )
-    if not 1 <= layer.inputs <= MAX_ROW:
-        raise NotCanonical(where, "shape", f"{layer.inputs} inputs: 1 to {MAX_ROW} are accepted")
-    if not 1 <= layer.outputs <= MAX_OUTPUTS:
-        raise NotCanonical(where, "shape", f"{layer.outputs} outputs: 1 to {MAX_OUTPUTS} are accepted")
-
-
-def _check_bounds(layer: Dense, where: str) -> None:
-    magnitudes = np.abs(layer.weights.astype(np.int64))
-    if magnitudes.max() > WEIGHT_LIMIT:
-        channel = int(magnitudes.max(axis=1).argmax())
-        advice = (
-            f"channel {channel} has a weight of magnitude {magnitudes.max()}, at most {WEIGHT_LIMIT}: quantise anew"
-        )
-        raise NotCanonical(where, "weight-range", advice)
-    bounds = compute_channel_bounds(layer.weights, layer.bias)
-    if bounds.max() >= SUM_LIMIT:
-        reach = f"channel {int(bounds.argmax())} can reach {bounds.max()}, and must stay below {SUM_LIMIT}"
-        raise NotCanonical(where, "sum-bound", f"{reach}: halve its weights or split it")
-    if layer.shifts is not None and layer.shifts.max() > SHIFT_LIMIT:
-        raise NotCanonical(where, "power-of-two", f"a shift of {layer.shifts.max()}, at most {SHIFT_LIMIT}")
 
 
 def _write_dense(

@@ -16,6 +16,21 @@ import onnx
 from google.protobuf.message import DecodeError  # type: ignore[import-untyped]
 from numpy.typing import NDArray
 
+from models.form import RefusedModel
+
+__all__ = [
+    "MAX_FILE_BYTES",
+    "MAX_NODES",
+    "MAX_STRUCTURE_BYTES",
+    "RefusedModel",
+    "Tensor",
+    "label",
+    "parse",
+    "read_attributes",
+    "read_scalar",
+    "read_tensor",
+]
+
 MAX_FILE_BYTES = 64 << 20
 MAX_STRUCTURE_BYTES = 1 << 20  # all but the tensors' data
 MAX_NODES = 1024
@@ -28,16 +43,6 @@ _NESTED = {"model": {7: "graph"}, "graph": {5: "tensor"}, "tensor": {}}  # field
 _TENSOR_DATA = {4, 5, 9}  # float_data, int32_data, raw_data
 
 Tensor = NDArray[Any]
-
-
-class RefusedModel(ValueError):
-    """A model that is not accepted. node: which part; rule: the rule it breaks; advice: what to do about it."""
-
-    def __init__(self, node: str, rule: str, advice: str) -> None:
-        super().__init__(f"{node}: {rule}: {advice}")
-        self.node = node
-        self.rule = rule
-        self.advice = advice
 
 
 def parse(source: bytes | str | Path, refuse: type[RefusedModel]) -> onnx.ModelProto:

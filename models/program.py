@@ -14,7 +14,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from models.integer_ops import SHIFT_LIMIT, SUM_LIMIT, WEIGHT_LIMIT, compute_channel_bounds
+from models.form import LONGEST_ROW, MOST_OUTPUTS, NotCanonical, check_network
 from models.network import Dense, IntegerNetwork
 
 MAGIC = b"QIN\x01"
@@ -23,15 +23,9 @@ LAYER = struct.Struct(">BII")  # opcode, inputs, outputs
 DENSE, LOGITS = 1, 2  # a dense layer that requantises to bytes; the last one, whose sums are the output
 
 PREAMBLE = 5  # bytes of a channel before its weights: shift and bias
-
-LONGEST_ROW = 96 * 1024
-MOST_OUTPUTS = 65_535
-MOST_LAYERS = 65_535
 ZERO_POINT = 128  # a weight w is stored as the byte w + 128
 
-
-class BadNetwork(ValueError):
-    """The network is outside the canonical form, so no program means it."""
+BadNetwork = NotCanonical  # the name that oracle_worker and the command line import
 
 
 class BadProgram(ValueError):
@@ -39,7 +33,7 @@ class BadProgram(ValueError):
 
 
 def compile_network(network: IntegerNetwork) -> bytes:
-    """The one program of `network`. Raises BadNetwork for a network outside the canonical form."""
+    """The one program of `network`. Raises NotCanonical for a network outside the canonical form."""
     check_network(network)
     layers = network.layers
     widest = max(layer.inputs for layer in layers)
@@ -82,7 +76,7 @@ def decompile(program: bytes) -> IntegerNetwork:
     network = IntegerNetwork(tuple(layers))
     try:
         check_network(network)
-    except BadNetwork as error:
+    except NotCanonical as error:
         raise BadProgram(str(error)) from error
     return network
 
@@ -90,59 +84,6 @@ def decompile(program: bytes) -> IntegerNetwork:
 def disassemble(program: bytes) -> str:
     """The program as text: a line for the header, one for each layer, one for each output channel. Raises BadProgram."""
     return "\n".join(_lines(program, decompile(program))) + "\n"
-
-
-def check_network(network: IntegerNetwork) -> None:
-    """Raises BadNetwork, naming layer and channel, unless `network` is in the canonical form (see models.network)."""
-    layers = network.layers
-    if not 1 <= len(layers) <= MOST_LAYERS:
-        raise BadNetwork(f"{len(layers)} layers: 1 to {MOST_LAYERS} are possible")
-    for index, layer in enumerate(layers):
-        _check_arrays(index, layer)
-        if not 1 <= layer.outputs <= MOST_OUTPUTS:
-            raise BadNetwork(f"layer {index} has {layer.outputs} outputs: 1 to {MOST_OUTPUTS} are possible")
-        if index and layer.inputs != layers[index - 1].outputs:
-            raise BadNetwork(
-                f"layer {index} takes {layer.inputs} inputs, layer {index - 1} has {layers[index - 1].outputs}"
-            )
-        if (layer.shifts is None) != (index == len(layers) - 1):
-            raise BadNetwork(f"layer {index}: every layer but the last has shifts, and the last has none")
-        _check_channels(index, layer)
-    if not 1 <= network.row_length <= LONGEST_ROW:
-        raise BadNetwork(f"rows of {network.row_length} bytes: 1 to {LONGEST_ROW} are possible")
-
-
-def _check_arrays(index: int, layer: Dense) -> None:
-    """The shapes and types that models.network promises; anything else would be encoded as something it is not."""
-    wanted: list[tuple[str, NDArray[np.generic], type[np.generic], int]] = [
-        ("weights", layer.weights, np.int8, 2),
-        ("bias", layer.bias, np.int32, 1),
-    ]
-    if layer.shifts is not None:
-        wanted.append(("shifts", layer.shifts, np.uint8, 1))
-    for name, array, dtype, dimensions in wanted:
-        if array.dtype != dtype or array.ndim != dimensions or array.shape[0] != layer.weights.shape[0]:
-            raise BadNetwork(
-                f"layer {index}: {name} are {array.dtype}{array.shape}; needed: {np.dtype(dtype)}, "
-                f"{dimensions} dimension(s), a row for each of {layer.weights.shape[0]} outputs"
-            )
-
-
-def _check_channels(index: int, layer: Dense) -> None:
-    size = np.abs(layer.weights.astype(np.int64))
-    if size.max(initial=0) > WEIGHT_LIMIT:
-        channel = int(np.argmax(size.max(axis=1)))
-        raise BadNetwork(f"layer {index}, channel {channel}: |weight| {size[channel].max()} exceeds {WEIGHT_LIMIT}")
-    sums = compute_channel_bounds(layer.weights, layer.bias)
-    if sums.max(initial=0) >= SUM_LIMIT:
-        channel = int(np.argmax(sums))
-        raise BadNetwork(
-            f"layer {index}, channel {channel}: 255·Σ|weight| + |bias| = {sums[channel]} must stay below {SUM_LIMIT}; "
-            "split the channel or quantise it to smaller weights"
-        )
-    if layer.shifts is not None and layer.shifts.max(initial=0) > SHIFT_LIMIT:
-        channel = int(np.argmax(layer.shifts))
-        raise BadNetwork(f"layer {index}, channel {channel}: shift {layer.shifts[channel]} exceeds {SHIFT_LIMIT}")
 
 
 def _records(layer: Dense) -> NDArray[np.uint8]:

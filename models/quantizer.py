@@ -16,7 +16,7 @@ import onnx
 from numpy.typing import NDArray
 from onnx import TensorProto
 
-from models.canonical import check_network
+from models.form import RefusedModel, check_network
 from models.integer_ops import (
     SHIFT_LIMIT,
     SUM_LIMIT,
@@ -27,7 +27,7 @@ from models.integer_ops import (
 )
 from models.interpreter import check_rows, run
 from models.network import Dense, IntegerNetwork
-from models.onnx_file import RefusedModel, Tensor, label, parse, read_attributes, read_tensor
+from models.onnx_file import Tensor, label, parse, read_attributes, read_tensor
 from models.scaling import Scaling
 
 Floats = NDArray[np.float64]

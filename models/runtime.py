@@ -6,7 +6,7 @@ a file can decide an output.
 
 from __future__ import annotations
 
-from typing import Any, Literal, cast
+from typing import Any, Literal
 
 import numpy as np
 import onnxruntime as onnxruntime_untyped
@@ -28,6 +28,7 @@ _LEVELS = {
 }
 _ACTIVATIONS_PER_BATCH = 1 << 22  # bounds memory: at most 16 MiB of float32 in a layer, were nothing fused
 _ROWS_PER_BATCH = 4096
+_OUTPUTS = [OUTPUT_NAME]
 
 
 class Runtime:
@@ -57,11 +58,14 @@ class Runtime:
         rows: uint8 (n, row_length); result: int32 (n, output_length). Raises ValueError for another type or shape.
         """
         check_rows(self.network, rows)
+        if 0 < len(rows) <= self._batch:
+            return self._run_batch(rows)
         logits = np.empty((len(rows), self.network.output_length), np.int32)
         for start in range(0, len(rows), self._batch):
-            batch = np.ascontiguousarray(rows[start : start + self._batch])
+            batch = rows[start : start + self._batch]
             logits[start : start + len(batch)] = self._run_batch(batch)
         return logits
 
     def _run_batch(self, rows: NDArray[np.uint8]) -> NDArray[np.int32]:
-        return cast(NDArray[np.int32], self._session.run([OUTPUT_NAME], {INPUT_NAME: rows})[0])
+        logits: NDArray[np.int32] = self._session.run(_OUTPUTS, {INPUT_NAME: np.ascontiguousarray(rows)})[0]
+        return logits

@@ -90,6 +90,11 @@ def export_float(weights: list[NDArray[np.float64]], biases: list[NDArray[np.flo
     if weights[-1].shape[1] == 1:
         halves = np.array([[-0.5, 0.5]])
         weights[-1], biases[-1] = weights[-1] * halves, (biases[-1] * halves)[0]
+    return write_float(weights, biases)
+
+
+def write_float(weights: list[NDArray[np.float64]], biases: list[NDArray[np.float64]]) -> bytes:
+    """Dense layers with ReLU between them as float ONNX. weights: (inputs, outputs) each; biases: (outputs,) each."""
     nodes: list[NodeProto] = []
     constants: list[TensorProto] = []
     value = "features"

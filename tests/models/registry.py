@@ -155,6 +155,11 @@ def intrinsic_gas(data: bytes) -> int:
     return 21_000 + sum(16 if byte else 4 for byte in data)
 
 
+def creation_code(code: bytes) -> bytes:
+    """What a contract of this code is created with."""
+    return b"\x61" + len(code).to_bytes(2, "big") + bytes.fromhex("80600a3d393df3") + code
+
+
 def constant_network(widths: list[int], weight: int = 1, bias: int = 0, shift: int = 8) -> IntegerNetwork:
     """A network of these widths (row first) with one weight, bias and shift throughout."""
     layers = []

@@ -12,12 +12,14 @@ import onnx
 import pytest
 from onnx import AttributeProto, GraphProto, ModelProto, NodeProto, TensorProto, helper, numpy_helper
 
-from models.canonical import MAX_LAYERS, RULES, NotCanonical, check_network, from_onnx, to_onnx
+from models.canonical import MAX_LAYERS, RULES, from_onnx, to_onnx
+from models.form import NotCanonical, check_network
 from models.interpreter import run
 from models.network import Dense, IntegerNetwork
 from models.onnx_file import MAX_FILE_BYTES, MAX_STRUCTURE_BYTES
 from models.runtime import onnxruntime
 from tests.models.random_networks import hazard_rows, random_networks
+from tests.models.registry import constant_network
 
 Change = Callable[[ModelProto], ModelProto | bytes | None]
 
@@ -510,47 +512,15 @@ def test_no_mutation_of_a_file_escapes_the_reader() -> None:
     assert refused > 1000 and accepted > 10
 
 
-def dense(outputs: int, inputs: int, is_last: bool) -> Dense:
-    shifts = None if is_last else np.zeros(outputs, np.uint8)
-    return Dense(np.ones((outputs, inputs), np.int8), np.zeros(outputs, np.int32), shifts)
-
-
-@pytest.mark.parametrize(
-    ("layers", "rule"),
-    [
-        ((), "size"),
-        ((*(dense(1, 1, False) for _ in range(MAX_LAYERS)), dense(1, 1, True)), "size"),
-        ((dense(2, 3, False), dense(2, 3, True)), "shape"),
-        ((dense(2, 3, False),), "logits"),
-        ((dense(2, 3, True), dense(2, 2, True)), "logits"),
-        ((dense(1, (96 << 10) + 1, True),), "shape"),
-        ((dense(65_536, 1, True),), "shape"),
-        ((Dense(np.ones((1, 1), np.int16), np.zeros(1, np.int32), None),), "shape"),
-        ((Dense(np.ones((1, 1), np.int8), np.zeros(1, np.int64), None),), "shape"),
-        (
-            (Dense(np.ones((1, 1), np.int8), np.zeros(1, np.int32), np.array([25], np.uint8)), dense(1, 1, True)),
-            "power-of-two",
-        ),
-    ],
-)
-def test_a_network_outside_the_form_is_refused_before_it_is_written(layers: tuple[Dense, ...], rule: str) -> None:
-    with pytest.raises(NotCanonical) as refused:
-        to_onnx(IntegerNetwork(layers))
-    assert refused.value.rule == rule
-
-
-def test_the_bound_itself_is_the_first_sum_refused() -> None:
-    weights = np.ones((1, 1), np.int8)
-    for bias, is_accepted in (((1 << 24) - 256, True), ((1 << 24) - 255, False), (255 - (1 << 24), False)):
-        one = IntegerNetwork((Dense(weights, np.array([bias], np.int32), None),))
-        if is_accepted:
-            check_network(one)
-        else:
-            with pytest.raises(NotCanonical, match="sum-bound"):
-                check_network(one)
-
-
 def test_a_graph_without_nodes_is_refused() -> None:
     model = helper.make_model(GraphProto(), opset_imports=[helper.make_opsetid("", 17)])
     with pytest.raises(NotCanonical, match="size"):
         from_onnx(model.SerializeToString())
+
+
+def test_the_deepest_file_that_is_written_is_read_back_and_a_deeper_one_is_not_written() -> None:
+    deepest = constant_network([1] * (MAX_LAYERS + 1), weight=63, bias=3, shift=6)
+    model = to_onnx(deepest)
+    assert to_onnx(from_onnx(model.SerializeToString())) == model
+    with pytest.raises(NotCanonical, match=f"{MAX_LAYERS + 1} layers: a file holds at most {MAX_LAYERS}"):
+        to_onnx(constant_network([1] * (MAX_LAYERS + 2)))

@@ -25,6 +25,7 @@ from tests.models.registry import (
     Registry,
     Reverted,
     constant_network,
+    creation_code,
 )
 from tests.models.test_program import BAD_PROGRAMS, PROGRAM, str_only
 
@@ -270,10 +271,6 @@ def test_code_behind_stop_never_runs_so_a_chunk_cannot_destroy_itself() -> None:
     unprotected = "0x" + chain.read(attacker, abi.calldata("unprotected"))[12:].hex()
     assert chain.code_at(unprotected) == b""
     assert chain.code_at(chunk) == b"\x00" + piece
-
-
-def creation_code(code: bytes) -> bytes:
-    return b"\x61" + len(code).to_bytes(2, "big") + bytes.fromhex("80600a3d393df3") + code
 
 
 def chunk_address(registry: str, piece: bytes) -> str:

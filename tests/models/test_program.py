@@ -13,17 +13,14 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from models.form import LONGEST_ROW, MOST_OUTPUTS, NotCanonical
 from models.interpreter import run
 from models.network import Dense, IntegerNetwork
 from models.program import (
     HEADER,
     LAYER,
-    LONGEST_ROW,
     MAGIC,
-    MOST_OUTPUTS,
-    BadNetwork,
     BadProgram,
-    check_network,
     compile_network,
     decompile,
     disassemble,
@@ -119,6 +116,15 @@ def test_a_truncated_program_is_refused(length: int) -> None:
         decompile(PROGRAM[:length])
 
 
+def test_a_program_outside_the_form_names_layer_channel_rule_and_advice() -> None:
+    with pytest.raises(BadProgram) as caught:
+        decompile(patched(32, b"\x40"))
+    cause = caught.value.__cause__
+    assert isinstance(cause, NotCanonical)
+    assert (cause.node, cause.rule) == ("layer 0, channel 0", "weight-range")
+    assert str(caught.value) == str(cause) and cause.advice.endswith("quantise to smaller weights")
+
+
 def str_only(value: Any) -> str:
     return value if isinstance(value, str) else ""
 
@@ -163,49 +169,6 @@ def test_a_program_that_nothing_compiles_to_is_refused_with_the_reason(program: 
     with pytest.raises(BadProgram) as caught:
         decompile(program)
     assert message in str(caught.value)
-
-
-def dense(weights: Any, bias: Any, shifts: Any = None) -> Dense:
-    return Dense(
-        np.array(weights, np.int8), np.array(bias, np.int32), None if shifts is None else np.array(shifts, np.uint8)
-    )
-
-
-BAD_NETWORKS = [
-    (IntegerNetwork(()), "0 layers"),
-    (IntegerNetwork((dense([[64]], [0]),)), "|weight| 64"),
-    (IntegerNetwork((dense([[-128]], [0]),)), "|weight| 128"),
-    (IntegerNetwork((dense([[63]], [(1 << 24) - 255 * 63]),)), "must stay below"),
-    (IntegerNetwork((dense([[0]], [-(1 << 31)]),)), "must stay below"),
-    (IntegerNetwork((dense([[1]], [0], [25]), dense([[1]], [0]))), "shift 25"),
-    (IntegerNetwork((dense([[1]], [0]), dense([[1]], [0]))), "layer 0: every layer but the last"),
-    (IntegerNetwork((dense([[1]], [0], [1]),)), "the last has none"),
-    (IntegerNetwork((dense([[1], [1]], [0, 0], [1, 1]), dense([[1]], [0]))), "takes 1 inputs"),
-    (IntegerNetwork((dense([[1]], [0, 0]),)), "bias are"),
-    (IntegerNetwork((dense([1], [0]),)), "weights are"),
-    (IntegerNetwork((dense([[1]], [0], [1, 1]), dense([[1]], [0]))), "shifts are"),
-    (IntegerNetwork((Dense(np.ones((1, 1), np.int16), np.zeros(1, np.int32), None),)), "int16"),
-    (IntegerNetwork((Dense(np.ones((1, 1), np.int8), np.zeros(1, np.int64), None),)), "int64"),
-    (constant_network([LONGEST_ROW + 1, 1], weight=0), "rows of 98305"),
-    (constant_network([1, MOST_OUTPUTS + 1]), "65536 outputs"),
-    (IntegerNetwork((dense(np.zeros((0, 1)), np.zeros(0)),)), "0 outputs"),
-    (IntegerNetwork((dense(np.zeros((1, 0)), np.zeros(1)),)), "rows of 0"),
-]
-
-
-@pytest.mark.parametrize(("network", "message"), BAD_NETWORKS, ids=str_only)
-def test_a_network_outside_the_canonical_form_is_refused_with_the_reason(network: IntegerNetwork, message: str) -> None:
-    with pytest.raises(BadNetwork) as caught:
-        compile_network(network)
-    assert message in str(caught.value)
-
-
-def test_the_bound_on_a_channels_sum_is_exact() -> None:
-    least_too_large = (1 << 24) - 255 * 63
-    check_network(IntegerNetwork((dense([[63]], [least_too_large - 1]),)))
-    check_network(IntegerNetwork((dense([[63]], [1 - least_too_large]),)))
-    with pytest.raises(BadNetwork):
-        check_network(IntegerNetwork((dense([[63]], [-least_too_large]),)))
 
 
 def test_disassembly_shows_every_number_of_the_program() -> None:

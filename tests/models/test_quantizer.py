@@ -11,7 +11,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from onnx import ModelProto, TensorProto, helper, numpy_helper
 
-from models.canonical import check_network, from_onnx, to_onnx
+from models.canonical import from_onnx, to_onnx
+from models.form import check_network
 from models.interpreter import run
 from models.quantizer import CannotQuantize, quantize, read_float_model, run_float
 from models.runtime import Runtime, onnxruntime

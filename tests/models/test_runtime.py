@@ -3,7 +3,8 @@
 import numpy as np
 import pytest
 
-from models.canonical import NotCanonical, from_onnx, to_onnx
+from models.canonical import from_onnx, to_onnx
+from models.form import NotCanonical
 from models.integer_ops import SUM_LIMIT, compute_channel_bounds, compute_dense
 from models.interpreter import run
 from models.network import Dense, IntegerNetwork

@@ -14,29 +14,8 @@ import pytest
 from models.canonical import to_onnx
 from models.integer_ops import compute_verdicts
 from models.interpreter import run
-from models.runtime import Runtime
-from models.scaling import read_csv
 from models.zoo import UnknownModel, load, names, wine_rows
-
-NAMES = ("apple-grading", "driver-scoring", "wine-grading")
-TABLES = {
-    "apple-grading": ("apple/apple_vnir18_polish.csv", "apple/apple_vnir18_turkish.csv"),
-    "driver-scoring": ("driver/jairjr_windows2s.csv",),
-}
-FIGURES = ("float", "integer", "float_balanced", "integer_balanced")
-
-
-def real_rows(name: str) -> np.ndarray:
-    """All rows of a model's data. Skips where the data is not on this machine."""
-    if name == "wine-grading":
-        return wine_rows()[0]
-    root = os.environ.get("QUORATE_DATA")
-    if not root:
-        pytest.skip(f"QUORATE_DATA is not set: the data of {name} is not part of the project")
-    tables = [Path(root) / table for table in TABLES[name]]
-    if not all(table.is_file() for table in tables):
-        pytest.skip(f"QUORATE_DATA holds no {' or '.join(TABLES[name])}")
-    return np.concatenate([read_csv(table, load(name).card.scaling) for table in tables])
+from tests.models.real_rows import NAMES, TABLES, real_rows
 
 
 def retrain(name: str, folder: Path, environment: dict[str, str]) -> subprocess.CompletedProcess[str]:
@@ -68,24 +47,6 @@ def test_the_committed_file_is_the_canonical_one_and_fits_its_card(name: str) ->
 def test_wine_grading_has_the_shape_its_gas_was_measured_for() -> None:
     assert load("wine-grading").card.shape == (13, 32, 16, 3)
     assert load("wine-grading").network.macs == 976
-
-
-@pytest.mark.parametrize("name", NAMES)
-def test_every_implementation_gives_the_committed_vectors(name: str) -> None:
-    model = load(name)
-    rows, logits = model.read_vectors()
-    assert len(rows) >= 64
-    np.testing.assert_array_equal(run(model.network, rows), logits)
-    np.testing.assert_array_equal(Runtime(model.network).run(rows), logits)
-
-
-@pytest.mark.parametrize("name", NAMES)
-def test_runtime_equals_interpreter_on_all_real_rows(name: str) -> None:
-    network, rows = load(name).network, real_rows(name)
-    wanted = run(network, rows)
-    for threads in (1, 2):
-        np.testing.assert_array_equal(Runtime(network, threads).run(rows), wanted)
-    assert len(np.unique(compute_verdicts(wanted))) == network.output_length
 
 
 def test_the_wine_rows_are_the_178_analyses_and_are_graded_well() -> None:
