@@ -9,6 +9,8 @@ from contextlib import ExitStack, contextmanager
 from functools import cached_property
 from typing import Any
 
+from celery.bootsteps import CLOSE
+from celery.exceptions import WorkerShutdown
 from eth_account.signers.local import LocalAccount
 
 from contracts import keystore
@@ -29,6 +31,8 @@ from oracle_worker.tasks import Role, make_app, queue_of
 log = logging.getLogger(__name__)
 
 START_SECONDS = 30.0
+STOP_SECONDS = 30.0
+"""How long a running task may take to end; the thread is a daemon, so that it cannot keep the process for longer."""
 
 
 class RoleContexts:
@@ -117,8 +121,12 @@ def embedded(contexts: RoleContexts) -> Iterator[Any]:
     app = make_app(contexts.settings, contexts)
     with ExitStack() as running:
         roles: tuple[Role, ...] = ("compute", "signer")
-        for role in roles:
-            running.callback(_WorkerThread(app, queue_of(contexts.settings, role)).start())
+        workers = [_WorkerThread(app, queue_of(contexts.settings, role)) for role in roles]
+        for worker in workers:
+            worker.start()
+            running.callback(worker.join)
+        for worker in workers:  # called first, so that all are told before any is waited for
+            running.callback(worker.tell_to_stop)
         yield app
 
 
@@ -144,25 +152,30 @@ class _WorkerThread:
         self._thread = threading.Thread(target=self._work, name=queue, daemon=True)
         self._failure: BaseException | None = None
 
-    def start(self) -> Any:
-        """Start, wait until it listens; gives what stops it."""
+    def start(self) -> None:
+        """Start, wait until it listens."""
         self._thread.start()
         if not self._ready.wait(START_SECONDS):
             raise RuntimeError(f"the embedded worker {self._thread.name} did not start") from self._failure
         return self.stop
 
     def stop(self) -> None:
-        self._controller.signal_consumer_close()
-        self._thread.join()
+        # what Celery's own signal_consumer_close is meant to do, and its Consumer has no method for
+        if (consumer := self._controller.consumer) is not None:
+            consumer.blueprint.state = CLOSE
+        self._thread.join(STOP_SECONDS)
 
     def _work(self) -> None:
         self._app.set_current()  # for this thread: Celery looks a task's app up here
         try:
             self._controller.start()
-            self._controller.stop()
         except BaseException as error:
             self._failure = error
             raise
+
+
+def _shut_down() -> None:
+    raise WorkerShutdown(0)
 
 
 def _account_of(settings: WorkerSettings) -> LocalAccount:
