@@ -95,9 +95,7 @@ def compile_sources(sources: dict[str, str], *, optimise: bool = True) -> dict[s
 def read_sources(*roots: Path) -> dict[str, str]:
     """{path relative to the project: text} of every .sol file below the roots."""
     return {
-        path.relative_to(PROJECT).as_posix(): path.read_text()
-        for root in roots
-        for path in sorted(root.rglob("*.sol"))
+        path.relative_to(PROJECT).as_posix(): path.read_text() for root in roots for path in sorted(root.rglob("*.sol"))
     }
 
 

@@ -1,7 +1,7 @@
 """Compiles the tests' Solidity with py-solc-x and keeps its committed artifacts true.
 
-    python -m tests.solidity.build            recompile into tests/solidity/artifacts
-    python -m tests.solidity.build --check    exit 1 if one is stale
+python -m tests.solidity.build            recompile into tests/solidity/artifacts
+python -m tests.solidity.build --check    exit 1 if one is stale
 """
 
 from __future__ import annotations
