@@ -5,11 +5,11 @@ from __future__ import annotations
 import logging
 import threading
 from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import contextmanager
 from functools import cached_property
+from socket import gethostname
 from typing import Any
 
-from celery.bootsteps import CLOSE
 from celery.exceptions import WorkerShutdown
 from eth_account.signers.local import LocalAccount
 
@@ -102,7 +102,7 @@ def run(role: Role, settings: WorkerSettings) -> int:
     concurrency = settings.compute_processes if role == "compute" else 1
     worker = app.Worker(
         queues=[queue_of(settings, role)],
-        hostname=f"{settings.queue_prefix}{role}@%h",
+        hostname=f"{settings.queue_prefix}{role}@{gethostname()}",
         pool="solo" if role == "signer" else "prefork",
         concurrency=concurrency,
         loglevel="INFO",
@@ -119,17 +119,21 @@ def embedded(contexts: RoleContexts) -> Iterator[Any]:
     With memory:// nothing leaves the process; several operators in one process need queue_prefix to tell them apart.
     """
     app = make_app(contexts.settings, contexts)
-    with ExitStack() as running:
-        roles: tuple[Role, ...] = ("compute", "signer")
-        workers = [_WorkerThread(app, queue_of(contexts.settings, role)) for role in roles]
+    workers = [_WorkerThread(app, queue_of(contexts.settings, role)) for role in _ROLES]
+    started = []
+    try:
         for worker in workers:
             worker.start()
-            running.callback(worker.join)
-        for worker in workers:  # called first, so that all are told before any is waited for
-            running.callback(worker.tell_to_stop)
+            started.append(worker)
         yield app
+    finally:
+        for worker in started:  # all are told before any is waited for
+            worker.tell_to_stop()
+        for worker in started:
+            worker.join()
 
 
+_ROLES: tuple[Role, ...] = ("compute", "signer")
 _QUIET: dict[str, Any] = {"without_gossip": True, "without_mingle": True, "without_heartbeat": True}
 
 
@@ -157,12 +161,13 @@ class _WorkerThread:
         self._thread.start()
         if not self._ready.wait(START_SECONDS):
             raise RuntimeError(f"the embedded worker {self._thread.name} did not start") from self._failure
-        return self.stop
 
-    def stop(self) -> None:
-        # what Celery's own signal_consumer_close is meant to do, and its Consumer has no method for
-        if (consumer := self._controller.consumer) is not None:
-            consumer.blueprint.state = CLOSE
+    def tell_to_stop(self) -> None:
+        """Finish the task at hand and end: Celery's own way to say so, but in this worker's loop alone."""
+        self._controller.consumer.call_soon(_shut_down)
+
+    def join(self) -> None:
+        """Wait for the end: its loop looks up every two seconds, and a task at hand is finished."""
         self._thread.join(STOP_SECONDS)
 
     def _work(self) -> None:
