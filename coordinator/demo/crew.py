@@ -7,6 +7,7 @@ import os
 import subprocess
 import sys
 from collections.abc import Iterable, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from select import select
@@ -18,6 +19,7 @@ from eth_typing import ChecksumAddress
 from contracts.keystore import ENVIRONMENT_KEY
 
 ANSWER_SECONDS = 120.0
+LEAVE_SECONDS = 15.0
 
 
 class OperatorFailed(RuntimeError):
@@ -91,20 +93,28 @@ class Operator:
             end = "\n".join((self.folder / "stderr.log").read_text().splitlines()[-15:])
             raise OperatorFailed(f"{self.character.name} said {said!r} instead of {word!r}:\n{end}")
 
-    def stop(self) -> None:
-        """End the process, by pid if it must be."""
+    def leave(self) -> None:
+        """Wait until the process has ended; end it by pid if it does not."""
         if self.process is None:
             return
-        if self.process.poll() is None:
-            try:
-                self.tell("stop")
-                self.process.wait(10)
-            except (OSError, subprocess.TimeoutExpired):
-                self.process.kill()
-                self.process.wait()
+        try:
+            self.process.wait(LEAVE_SECONDS)
+        except subprocess.TimeoutExpired:
+            self.process.kill()
+            self.process.wait()
         for pipe in (self.process.stdin, self.process.stdout):
             if pipe:
                 pipe.close()
+
+
+def dismiss(operators: Sequence[Operator]) -> None:
+    """End all of the processes, at once."""
+    for operator in operators:
+        if operator.process is not None and operator.process.poll() is None:
+            with suppress(OSError):
+                operator.tell("stop")
+    for operator in operators:
+        operator.leave()
 
 
 def tell_all(operators: Sequence[Operator], commands: Iterable[str]) -> None:

@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import json
 import logging
-import os
 import sys
 import threading
 import time
@@ -128,10 +127,6 @@ def main() -> None:
             stop.set()
             cycling.join()
             daemon.close()
-            logging.shutdown()
-            os._exit(
-                0
-            )  # nothing of the embedded workers is worth waiting for: what they know is on the chain and on disk
 
 
 def _obey(contexts: RoleContexts, contracts: Contracts) -> None:

@@ -19,7 +19,7 @@ from contracts.job import NOBODY, Job, Outcome, Terms, data_uri_hash, phase_end
 from contracts.merkle import MerkleTree, input_leaf
 from contracts.transactor import Transactor
 from coordinator.clock import Clock
-from coordinator.demo.crew import Character, Operator, tell_all
+from coordinator.demo.crew import Character, Operator, dismiss, tell_all
 from coordinator.demo.report import Report
 from coordinator.devnet import ChainKind, dev_accounts, dev_keys, running_chain
 from coordinator.job_store import JobStore, Source
@@ -102,8 +102,8 @@ class Stage:
                 "deployment": str(deployment_file),
                 "data_folder": str(self.folder / "data"),
             }
+            self._exit.callback(dismiss, self.operators)
             for operator in self.operators:
-                self._exit.callback(operator.stop)
                 operator.start(config)
             self.requester, self.supplier, self.deployer = (Transactor(self.url, key) for key in keys[5:8])
             self.contracts = Contracts(Endpoint(self.url), deploy(self.deployer, DEV_BOUNDS))
