@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import cache
 
 from eth_abi import encode
 from eth_typing import ChecksumAddress
@@ -57,6 +58,7 @@ def word(value: int) -> bytes:
     return value.to_bytes(32, "big")
 
 
+@cache
 def address_word(address: str) -> bytes:
     return bytes(12) + to_canonical_address(address)
 

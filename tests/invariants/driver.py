@@ -125,7 +125,9 @@ class Driver:
         elif event.name == "SeatReleased":
             job = self.jobs[args["jobId"]]
             honest = job.plans[args["worker"]].root == job.truth.root and args["worker"] in job.book.revealed
-            assert not (job.guarded and honest and args["forfeited"]), "an honest seat was forfeited"
+            if job.guarded and honest:
+                assert not args["forfeited"], "an honest seat was forfeited"
+                self.counts["honest seats kept beside a lie" if len(job.book.roots) > 1 else "honest seats kept"] += 1
         if event.name in ("StakeDeposited", "StakeUnbonded", "Settled", "SeatReleased"):
             self._keep_history(args.get("worker"))
 

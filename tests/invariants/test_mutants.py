@@ -32,10 +32,20 @@ def bytecodes() -> Mapping[str, str]:
 
 
 def scenarios() -> list[Callable[[NewWorld], None]]:
-    """Every directed test that needs a world and nothing else."""
+    """Every directed test that needs a world, with each of its parameters."""
     modules = (test_lifecycle, test_disputes, test_money, test_reverts, test_dispute_reverts)
     tests = [test for module in modules for name, test in vars(module).items() if name.startswith("test_")]
-    return [test for test in tests if list(inspect.signature(test).parameters) == ["new_world"]]
+    return [case for test in tests if "new_world" in inspect.signature(test).parameters for case in cases_of(test)]
+
+
+def cases_of(test: Callable[..., None]) -> list[Callable[[NewWorld], None]]:
+    """One for each of the values of its `parametrize` mark, or the test itself."""
+    marks = [mark for mark in getattr(test, "pytestmark", []) if mark.name == "parametrize"]
+    if not marks:
+        return [test]
+    ((names, values),) = (mark.args for mark in marks)
+    several = not isinstance(names, str)
+    return [partial(test, **dict(zip(names, each, strict=True) if several else [(names, each)])) for each in values]
 
 
 def play_at_random(code: Mapping[str, str]) -> None:
@@ -57,12 +67,12 @@ def caught_by(code: Mapping[str, str]) -> str:
         try:
             scenario(partial(World, code))
         except BROKEN:
-            return scenario.__name__
+            return f"{inspect.unwrap(getattr(scenario, 'func', scenario)).__name__}"
     return ""
 
 
 def test_the_contracts_themselves_are_not_caught() -> None:
-    assert len(scenarios()) > 80
+    assert len(scenarios()) > 200
     assert caught_by({}) == ""
 
 

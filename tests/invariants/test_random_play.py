@@ -29,6 +29,7 @@ OUTCOMES = (
     "EXPIRED undrawn",
     "EXPIRED with too few seats",
 )
+HONEST = ("honest seats kept", "honest seats kept beside a lie")
 PLAYED: Counter[str] = Counter()
 """Entry point → calls that succeeded; "… refused" → calls that reverted; "outcome …" → jobs."""
 
@@ -65,7 +66,8 @@ def distribution() -> list[str]:
     lines += [f"{name:<16}{PLAYED[name]:>10,}{PLAYED[f'{name} refused']:>10,}" for name in ENTRY_POINTS]
     succeeded, total = sum(PLAYED[name] for name in ENTRY_POINTS), calls_made()
     lines.append(f"{'all':<16}{succeeded:>10,}{total - succeeded:>10,}  {succeeded / max(total, 1):.0%} succeeded")
-    return lines + [f"{name:<40}{PLAYED[f'outcome {name}']:>8,} jobs" for name in OUTCOMES]
+    lines += [f"{name:<40}{PLAYED[f'outcome {name}']:>8,} jobs" for name in OUTCOMES]
+    return lines + [f"{name:<40}{PLAYED[name]:>8,}" for name in HONEST]
 
 
 @pytest.mark.slow
@@ -93,3 +95,4 @@ def test_no_order_of_calls_breaks_the_books_or_an_honest_seat() -> None:
         assert PLAYED[name] * 200 >= calls_made(), f"{name} hardly ever succeeded: {PLAYED[name]}"
     for name in OUTCOMES:
         assert PLAYED[f"outcome {name}"], f"no job ended {name}"
+    assert all(PLAYED[name] * 100 >= calls_made() for name in HONEST), "hardly anybody was honest"
