@@ -119,12 +119,11 @@ def embedded(contexts: RoleContexts) -> Iterator[Any]:
     With memory:// nothing leaves the process; several operators in one process need queue_prefix to tell them apart.
     """
     app = make_app(contexts.settings, contexts)
-    workers = [_WorkerThread(app, queue_of(contexts.settings, role)) for role in _ROLES]
-    started = []
+    started: list[_WorkerThread] = []
     try:
-        for worker in workers:
-            worker.start()
-            started.append(worker)
+        for role in _ROLES:  # one made and started after the other: making a worker narrows the app to that worker's queue
+            started.append(_WorkerThread(app, queue_of(contexts.settings, role)))
+            started[-1].start()
         yield app
     finally:
         for worker in started:  # all are told before any is waited for
