@@ -8,10 +8,13 @@ from __future__ import annotations
 
 import ipaddress
 import socket
+import ssl
 import time
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
+from typing import Any
 from urllib.parse import urljoin
 
+import httpcore
 import httpx
 
 MOST_REDIRECTS = 5
@@ -34,52 +37,34 @@ def stream(url: str, most_bytes: int, deadline: float, *, private_addresses: boo
 
     Raises Refused, Failed.
     """
-    timeout = httpx.Timeout(SILENCE_SECONDS, connect=CONNECT_SECONDS)
-    with httpx.Client(timeout=timeout, trust_env=False, follow_redirects=False, verify=True) as client:
+    backend = _GuardedBackend(deadline, private_addresses)
+    with httpcore.ConnectionPool(network_backend=backend, max_connections=1) as pool:
         for _ in range(MOST_REDIRECTS + 1):
-            request = _pinned_request(client, url, private_addresses)
+            request = _request(url)
             try:
-                answer = client.send(request, stream=True)
-                with _closing(answer):
-                    if not answer.is_redirect:
-                        yield from _body(answer, most_bytes, deadline)
+                with pool.stream(request.method, request.url, headers=request.headers, extensions=_TIMEOUTS) as answer:
+                    target = _redirect_of(answer)
+                    if target is None:
+                        yield from _body(answer, most_bytes)
                         return
-                    url = urljoin(url, answer.headers["location"])
-            except (httpx.HTTPError, httpx.InvalidURL, httpx.StreamError) as error:
+                    url = urljoin(url, target)
+            except _TooLong:
+                raise Failed("it took longer than data_seconds allows") from None
+            except (httpcore.NetworkError, httpcore.TimeoutException, httpcore.ProtocolError, OSError) as error:
                 raise Failed(f"{type(error).__name__}: {str(error)[:200]!a}") from None
-            if time.monotonic() >= deadline:
-                raise Failed("it took longer than data_seconds allows")
+            except ValueError as error:
+                raise Refused("it redirects to what is no URL") from error
     raise Failed(f"it redirects more than {MOST_REDIRECTS} times")
 
 
-class _closing:  # noqa: N801 - reads like contextlib.closing, for httpx's own close
-    def __init__(self, answer: httpx.Response) -> None:
-        self.answer = answer
-
-    def __enter__(self) -> httpx.Response:
-        return self.answer
-
-    def __exit__(self, *_: object) -> None:
-        self.answer.close()
+_TIMEOUTS = {"timeout": {"connect": CONNECT_SECONDS, "read": SILENCE_SECONDS, "write": SILENCE_SECONDS}}
 
 
-def _body(answer: httpx.Response, most_bytes: int, deadline: float) -> Iterator[bytes]:
-    if answer.status_code != 200:
-        raise Failed(f"HTTP status {answer.status_code}")
-    if answer.headers.get("content-encoding", "identity").lower() != "identity":
-        raise Refused("it answers compressed, though asked not to")
-    got = 0
-    for piece in answer.iter_raw(chunk_size=1 << 18):
-        if time.monotonic() >= deadline:
-            raise Failed("it took longer than data_seconds allows")
-        got += len(piece)
-        yield piece
-        if got > most_bytes:
-            return
+class _TooLong(Exception):
+    """The deadline has passed."""
 
 
-def _pinned_request(client: httpx.Client, url: str, private_addresses: bool) -> httpx.Request:
-    """The request, to the address that was checked, with the name kept for TLS and the Host header."""
+def _request(url: str) -> httpcore.Request:
     try:
         parsed = httpx.URL(url)
     except (httpx.InvalidURL, ValueError) as error:
@@ -88,10 +73,87 @@ def _pinned_request(client: httpx.Client, url: str, private_addresses: bool) -> 
         raise Refused(f"it leads to the scheme {parsed.scheme[:20]!a}; http and https are followed")
     if parsed.userinfo:
         raise Refused("it carries a user name or password")
-    address = _checked_address(parsed.host, parsed.port or (443 if parsed.scheme == "https" else 80), private_addresses)
-    headers = {"Host": parsed.netloc.decode("ascii"), "Accept-Encoding": "identity", "User-Agent": "quorate"}
-    pinned = parsed.copy_with(host=address)
-    return client.build_request("GET", pinned, headers=headers, extensions={"sni_hostname": parsed.host})
+    target = httpcore.URL(scheme=parsed.raw_scheme, host=parsed.raw_host, port=parsed.port, target=parsed.raw_path)
+    headers = [(b"Host", parsed.netloc), (b"Accept-Encoding", b"identity"), (b"User-Agent", b"quorate")]
+    return httpcore.Request("GET", target, headers=headers)
+
+
+def _header(answer: httpcore.Response, wanted: bytes) -> str | None:
+    return next((value.decode("latin-1") for name, value in answer.headers if name.lower() == wanted), None)
+
+
+def _redirect_of(answer: httpcore.Response) -> str | None:
+    return _header(answer, b"location") if answer.status in (301, 302, 303, 307, 308) else None
+
+
+def _body(answer: httpcore.Response, most_bytes: int) -> Iterator[bytes]:
+    if answer.status != 200:
+        raise Failed(f"HTTP status {answer.status}")
+    if (_header(answer, b"content-encoding") or "identity").lower() != "identity":
+        raise Refused("it answers compressed, though asked not to")
+    got = 0
+    for piece in answer.iter_stream():
+        got += len(piece)
+        yield piece
+        if got > most_bytes:
+            return
+
+
+class _GuardedBackend(httpcore.NetworkBackend):
+    """Connects to public addresses only, and to the very address that was checked."""
+
+    def __init__(self, deadline: float, private_addresses: bool) -> None:
+        self.deadline = deadline
+        self.private_addresses = private_addresses
+        self._inner = httpcore.SyncBackend()
+
+    def connect_tcp(
+        self,
+        host: str,
+        port: int,
+        timeout: float | None = None,
+        local_address: str | None = None,
+        socket_options: Iterable[Any] | None = None,
+    ) -> httpcore.NetworkStream:
+        """As httpcore calls it. Raises Refused."""
+        address = _checked_address(host, port, self.private_addresses)
+        left = _left(self.deadline, timeout)
+        return _GuardedStream(
+            self._inner.connect_tcp(address, port, left, local_address, socket_options), self.deadline
+        )
+
+
+class _GuardedStream(httpcore.NetworkStream):
+    """A connection on which nothing, however slowly it drips, outlasts the deadline."""
+
+    def __init__(self, inner: httpcore.NetworkStream, deadline: float) -> None:
+        self._inner = inner
+        self._deadline = deadline
+
+    def read(self, max_bytes: int, timeout: float | None = None) -> bytes:
+        return self._inner.read(max_bytes, _left(self._deadline, timeout))
+
+    def write(self, buffer: bytes, timeout: float | None = None) -> None:
+        self._inner.write(buffer, _left(self._deadline, timeout))
+
+    def close(self) -> None:
+        self._inner.close()
+
+    def start_tls(
+        self, ssl_context: ssl.SSLContext, server_hostname: str | None = None, timeout: float | None = None
+    ) -> httpcore.NetworkStream:
+        secured = self._inner.start_tls(ssl_context, server_hostname, _left(self._deadline, timeout))
+        return _GuardedStream(secured, self._deadline)
+
+    def get_extra_info(self, info: str) -> Any:
+        return self._inner.get_extra_info(info)
+
+
+def _left(deadline: float, timeout: float | None) -> float:
+    left = deadline - time.monotonic()
+    if left <= 0:
+        raise _TooLong
+    return left if timeout is None else min(left, timeout)
 
 
 def _checked_address(host: str, port: int, private_addresses: bool) -> str:

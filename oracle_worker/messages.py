@@ -23,6 +23,8 @@ from oracle_worker.result import WorkerError
 SECRET_BYTES = 32
 LONGEST_MESSAGE = 1 << 20
 """Bytes of a message's JSON."""
+DEEPEST_MESSAGE = 8
+"""Objects and lists within each other."""
 
 
 class ForgedMessage(WorkerError):
@@ -53,7 +55,7 @@ class Seal:
     domain: Domain
 
     def close(self, task: str, body: Mapping[str, Any]) -> dict[str, Any]:
-        """The message for a task: the body with its HMAC. Raises TypeError or ValueError for a body that is not plain JSON."""
+        """The message for a task: the body with its HMAC. Raises ValueError for a body that is not plain JSON."""
         return {"body": dict(body), "mac": self._mac(task, body).hex()}
 
     def open(self, task: str, message: object) -> dict[str, Any]:
@@ -65,8 +67,10 @@ class Seal:
             raise ForgedMessage(f"a message for {task} has an object as its body and text as its mac")
         try:
             right = self._mac(task, body).hex()
-        except (TypeError, ValueError, RecursionError) as error:
-            raise ForgedMessage(f"a message for {task} is not plain JSON of at most {LONGEST_MESSAGE} bytes") from error
+        except ValueError as error:
+            raise ForgedMessage(
+                f"a message for {task} is not plain, shallow JSON of at most {LONGEST_MESSAGE} bytes"
+            ) from error
         if not hmac.compare_digest(right.encode(), mac.encode("utf-8", "replace")):
             raise ForgedMessage(
                 f"a message for {task} was not written with this operator's secret, or was altered on its way: "
@@ -82,7 +86,27 @@ class Seal:
 
 
 def _canonical(value: object) -> bytes:
+    _check_plain(value)
     return json.dumps(value, sort_keys=True, separators=(",", ":"), allow_nan=False).encode("ascii")
+
+
+def _check_plain(value: object) -> None:
+    """ValueError unless it is plain JSON, without fractions, and shallow: deep nesting crashes the encoder, not just fails."""
+    level = [value]
+    for _ in range(DEEPEST_MESSAGE):
+        below: list[object] = []
+        for one in level:
+            if isinstance(one, dict):
+                if not all(isinstance(name, str) for name in one):
+                    raise ValueError("names must be text")
+                below += one.values()
+            elif isinstance(one, list):
+                below += one
+            elif not isinstance(one, str | int | None):
+                raise ValueError(f"a {type(one).__name__} is not taken")
+        level = below
+    if level:
+        raise ValueError(f"nested more than {DEEPEST_MESSAGE} deep")
 
 
 def load_secret(path: Path) -> bytes:

@@ -117,9 +117,9 @@ def _register(app: Any, contexts: Contexts) -> None:
                 body = {"job": job, "action": action_to_json(action)}
                 app.send_task(DISPUTE, [contexts.compute.seal.close(DISPUTE, body)])
 
-    def act(job: object, action: str) -> None:
+    def act(job: object, action: object) -> None:
         with _telling(ACT):
-            if action not in ACTIONS:
+            if not isinstance(action, str) or action not in ACTIONS:
                 raise BadMessage(f"{ascii(action)[:40]} is no action: {', '.join(ACTIONS)} are")
             _tell(ACTIONS[action](contexts.signer, job_from_json(job)[0]))
 
@@ -132,7 +132,7 @@ def _register(app: Any, contexts: Contexts) -> None:
             _tell(challenges.dispute(contexts.signer, contexts.signer.seal.open(DISPUTE, message)))
 
     for name, run in {INFER: infer, EXAMINE: examine, ACT: act, COLLECT: collect, DISPUTE: dispute}.items():
-        app.task(name=name)(run)
+        app.task(name=name, shared=False)(run)  # shared, they would become every other operator's in this process
 
 
 def _chunk(given: object) -> int:

@@ -118,13 +118,13 @@ def embedded(contexts: RoleContexts) -> Iterator[Any]:
 
     With memory:// nothing leaves the process; several operators in one process need queue_prefix to tell them apart.
     """
-    app = make_app(contexts.settings, contexts)
     started: list[_WorkerThread] = []
     try:
-        for role in _ROLES:  # one made and started after the other: making a worker narrows the app to that worker's queue
+        for role in _ROLES:  # an app each: making a worker narrows its app to that worker's queue
+            app = make_app(contexts.settings, contexts)
             started.append(_WorkerThread(app, queue_of(contexts.settings, role)))
             started[-1].start()
-        yield app
+        yield make_app(contexts.settings)
     finally:
         for worker in started:  # all are told before any is waited for
             worker.tell_to_stop()
