@@ -17,19 +17,18 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from typer.main import get_command
 
 from contracts import keystore
 from contracts.compute_oracle import DEV_BOUNDS
 from contracts.deployment import deploy
 from contracts.transactor import Transactor
 from coordinator import settings as coordinator_settings
-from coordinator.cli.main import app
 from coordinator.devnet import dev_keys, running_chain, secret_files
 from coordinator.settings import CoordinatorSettings
 from oracle_worker import settings as worker_settings
 from oracle_worker.messages import load_secret
 from oracle_worker.settings import WorkerSettings
+from tests.command_line import parse
 from tests.end_to_end.services import RedisServer
 from tests.requirements import missing
 
@@ -85,17 +84,6 @@ def of_quorate(compose: Compose) -> Iterator[tuple[str, Compose]]:
     for name, service in services(compose):
         if service["image"].startswith("quorate:") and "entrypoint" not in service:
             yield name, service
-
-
-def parse(arguments: list[str]) -> None:
-    """Parse a command line as `quorate` does, without running it. Raises typer's exceptions for what it refuses."""
-    command: Any = get_command(app)
-    context = None
-    while True:
-        context = command.make_context("quorate", list(arguments), parent=context)
-        if not hasattr(command, "resolve_command"):
-            return
-        _, command, arguments = command.resolve_command(context, [*context._protected_args, *context.args])
 
 
 def health_script(service: Compose) -> str:
