@@ -30,7 +30,7 @@ from models.integer_ops import SHIFT_LIMIT, WEIGHT_LIMIT
 from models.network import Dense, IntegerNetwork
 from models.onnx_file import MAX_NODES, Tensor, label, parse, read_attributes, read_scalar, read_tensor
 
-__all__ = ["INPUT_NAME", "MAX_LAYERS", "OUTPUT_NAME", "RULES", "NotCanonical", "from_onnx", "to_onnx"]
+__all__ = ["INPUT_NAME", "MAX_LAYERS", "OUTPUT_NAME", "RULES", "from_onnx", "to_onnx"]
 
 INPUT_NAME = "rows"
 OUTPUT_NAME = "logits"

@@ -22,7 +22,6 @@ __all__ = [
     "MAX_FILE_BYTES",
     "MAX_NODES",
     "MAX_STRUCTURE_BYTES",
-    "RefusedModel",
     "Tensor",
     "label",
     "parse",

@@ -25,8 +25,6 @@ DENSE, LOGITS = 1, 2  # a dense layer that requantises to bytes; the last one, w
 PREAMBLE = 5  # bytes of a channel before its weights: shift and bias
 ZERO_POINT = 128  # a weight w is stored as the byte w + 128
 
-BadNetwork = NotCanonical  # the name that oracle_worker and the command line import
-
 
 class BadProgram(ValueError):
     """The bytes are not the program of any network."""

@@ -16,11 +16,11 @@ from eth_utils import is_address, to_checksum_address
 
 from contracts.disputes import InputProof, Node, ResultProof
 from contracts.job import TERMS_TYPES, Job, Terms, data_uri_hash
+from models.form import LONGEST_ROW
 from oracle_worker.disputes import Action, GiveLeaf, GiveNodes, MakeDemand, MakeRefutation
 from oracle_worker.result import WorkerError
 
 LONGEST_URI = 4096
-LONGEST_ROW = 96 * 1024
 MOST_HASHES = 64
 """Siblings and nodes of one action: a tree is at most 64 deep and a level gives at most 16 nodes."""
 

@@ -8,9 +8,10 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from models import zoo
-from models.canonical import NotCanonical, from_onnx
+from models.canonical import from_onnx
+from models.form import NotCanonical
 from models.network import IntegerNetwork
-from models.program import BadNetwork, compile_network, model_id
+from models.program import compile_network, model_id
 from oracle_worker.result import WorkerError
 
 log = logging.getLogger(__name__)
@@ -65,7 +66,7 @@ class ModelStore:
     def _named(self, path: Path, wanted: bytes) -> Model:
         try:
             model = compile_file(path)
-        except (NotCanonical, BadNetwork, OSError) as error:
+        except (NotCanonical, OSError) as error:
             raise WrongModel(path, wanted, f"cannot be used ({error})") from error
         if model.id != wanted:
             raise WrongModel(path, wanted, f"holds {model.id.hex()}")
@@ -83,7 +84,7 @@ class ModelStore:
             stamp = (status.st_mtime_ns, status.st_size, status.st_ino)
             if path not in self._seen or self._seen[path][0] != stamp:
                 self._seen[path] = (stamp, compile_file(path))
-        except (NotCanonical, BadNetwork) as error:
+        except NotCanonical as error:
             log.warning("%s is passed over: %s", path, error)
             self._seen[path] = (stamp, None)
         except OSError as error:
@@ -93,6 +94,6 @@ class ModelStore:
 
 
 def compile_file(path: Path) -> Model:
-    """The model in an ONNX file. Raises NotCanonical, BadNetwork, OSError."""
+    """The model in an ONNX file. Raises NotCanonical, OSError."""
     network = from_onnx(path)
     return Model(model_id(compile_network(network)), network, path)

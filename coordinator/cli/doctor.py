@@ -263,8 +263,7 @@ def _check_folders(setup: Setup) -> Iterator[Finding]:
 
 
 def _check_models(folder: Path) -> Iterator[Finding]:
-    from models.onnx_file import RefusedModel
-    from models.program import BadNetwork
+    from models.form import RefusedModel
     from oracle_worker.model_store import compile_file
 
     count = 0
@@ -272,7 +271,7 @@ def _check_models(folder: Path) -> Iterator[Finding]:
         try:
             compile_file(path)
             count += 1
-        except (RefusedModel, BadNetwork, OSError) as error:
+        except (RefusedModel, OSError) as error:
             yield Finding("models", State.WARNING, f"{path}: {error}", "workers pass it over: quantise it or remove it")
     yield Finding("models", State.OK, f"{folder}: {count} usable models")
 

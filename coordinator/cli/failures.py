@@ -120,8 +120,8 @@ def _table() -> list[tuple[type[BaseException] | tuple[type[BaseException], ...]
     from pydantic import ValidationError
 
     from coordinator.job_store import StoreInUse, StoreUnusable
-    from models.onnx_file import RefusedModel
-    from models.program import BadNetwork, BadProgram
+    from models.form import RefusedModel
+    from models.program import BadProgram
     from models.scaling import BadFeatures
     from models.zoo import UnknownModel
     from oracle_worker.data import DataError, DataUnavailable
@@ -146,7 +146,7 @@ def _table() -> list[tuple[type[BaseException] | tuple[type[BaseException], ...]
         (ChainError, ExitCode.CHAIN),
         (profiles.UnknownNetwork, ExitCode.USAGE),
         ((profiles.BadProfile, BadDeployment, ValidationError), ExitCode.BAD_INPUT),
-        ((RefusedModel, BadNetwork, BadProgram, BadFeatures, zipfile.BadZipFile), ExitCode.BAD_INPUT),
+        ((RefusedModel, BadProgram, BadFeatures, zipfile.BadZipFile), ExitCode.BAD_INPUT),
         ((UnknownModel, ModelNotFound, DataUnavailable), ExitCode.NOT_FOUND),
         ((DataError, WrongModel, BadSettings, BadSecret, StoreInUse, StoreUnusable), ExitCode.BAD_INPUT),
     ]

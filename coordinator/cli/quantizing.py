@@ -49,7 +49,7 @@ def write(made: Made, output: Path) -> list[Path]:
     """Write the model and, where features were scaled, its card beside it. The paths written. Raises OSError."""
     from models.canonical import to_onnx
 
-    written = [_write(output, to_onnx(made.report.network).SerializeToString())]
+    written = [_write(output, to_onnx(made.report.network).SerializeToString(deterministic=True))]
     if made.scaling is not None:
         card = json.dumps(_card(made, made.scaling, output.stem), indent=1, ensure_ascii=False)
         written.append(_write(output.with_suffix(".card.json"), card.encode() + b"\n"))

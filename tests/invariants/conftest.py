@@ -1,14 +1,16 @@
-"""Prints what the random play did, even where nothing failed."""
+"""Prints what the random play did, even where nothing failed and whichever process played."""
 
 from __future__ import annotations
 
 from typing import Any
 
+SECTION = "random play"
+
 
 def pytest_terminal_summary(terminalreporter: Any) -> None:
-    from tests.invariants.test_random_play import calls_made, distribution
-
-    if calls_made():
-        terminalreporter.section("random play")
-        for line in distribution():
-            terminalreporter.write_line(line)
+    for report in terminalreporter.getreports("passed") + terminalreporter.getreports("failed"):
+        for name, lines in report.user_properties:
+            if name == SECTION:
+                terminalreporter.section(SECTION)
+                for line in lines:
+                    terminalreporter.write_line(line)

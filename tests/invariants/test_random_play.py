@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import os
 from collections import Counter
+from collections.abc import Callable
 
 import pytest
 from hypothesis import HealthCheck, Phase, seed, settings
@@ -14,6 +15,7 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, rule, run_state_machine_as_test
 
 from tests.invariants.calldata import ENTRY_POINTS
+from tests.invariants.conftest import SECTION
 from tests.invariants.driver import Driver
 from tests.invariants.play import finish, set_up, step
 
@@ -72,7 +74,7 @@ def distribution() -> list[str]:
 
 @pytest.mark.slow
 @pytest.mark.timeout(1_800)
-def test_no_order_of_calls_breaks_the_books_or_an_honest_seat() -> None:
+def test_no_order_of_calls_breaks_the_books_or_an_honest_seat(record_property: Callable[[str, object], None]) -> None:
     number = 0
     while calls_made() < CALLS:
         number += 1
@@ -88,7 +90,7 @@ def test_no_order_of_calls_breaks_the_books_or_an_honest_seat() -> None:
                 phases=[Phase.generate, Phase.shrink],
             ),
         )
-    print("\n" + "\n".join(distribution()))
+    record_property(SECTION, distribution())
     succeeded = sum(PLAYED[name] for name in ENTRY_POINTS)
     assert 2 * succeeded >= calls_made()
     for name in ENTRY_POINTS:
