@@ -10,7 +10,7 @@ FROM python:3.11-slim
 ARG UID=1000
 RUN groupadd --gid "$UID" quorate \
     && useradd --uid "$UID" --gid "$UID" --no-create-home --home-dir /nonexistent --shell /usr/sbin/nologin quorate \
-    && install -d -o "$UID" -g "$UID" -m 0700 /work \
+    && install -d -o "$UID" -g "$UID" -m 0700 /state \
     && install -d -o "$UID" -g "$UID" -m 0755 /data /deployment /secrets
 COPY --from=build /opt/quorate /opt/quorate
 ENV PATH=/opt/quorate/bin:$PATH PYTHONUNBUFFERED=1 PYTHONDONTWRITEBYTECODE=1
