@@ -12,6 +12,7 @@ from __future__ import annotations
 import argparse
 import json
 import os
+import re
 import shutil
 import stat
 import sys
@@ -58,7 +59,7 @@ def find_solc() -> Path:
 
 
 def compile_sources(sources: dict[str, str], *, optimise: bool = True) -> dict[str, dict[str, Any]]:
-    """Compile {path: source}; returns {path: {contract name: {"abi", "bytecode", "deployed_bytes"}}}.
+    """Compile {path: source}; returns {path: {contract name: {"abi", "bytecode", "deployed_bytes", "storage"}}}.
 
     Raises solcx.exceptions.SolcError with the compiler's own message; a warning is an error too.
     """
@@ -72,7 +73,9 @@ def compile_sources(sources: dict[str, str], *, optimise: bool = True) -> dict[s
             "optimizer": {"enabled": optimise, "runs": 10_000},
             "viaIR": True,
             "metadata": {"bytecodeHash": "none", "appendCBOR": False},
-            "outputSelection": {"*": {"*": ["abi", "evm.bytecode.object", "evm.deployedBytecode.object"]}},
+            "outputSelection": {
+                "*": {"*": ["abi", "storageLayout", "evm.bytecode.object", "evm.deployedBytecode.object"]}
+            },
         },
     }
     output = solcx.compile_standard(request, solc_binary=find_solc())
@@ -85,11 +88,20 @@ def compile_sources(sources: dict[str, str], *, optimise: bool = True) -> dict[s
                 "abi": made["abi"],
                 "bytecode": "0x" + made["evm"]["bytecode"]["object"],
                 "deployed_bytes": len(made["evm"]["deployedBytecode"]["object"]) // 2,
+                "storage": _storage(made.get("storageLayout") or {}),
             }
             for name, made in contracts.items()
         }
         for path, contracts in output["contracts"].items()
     }
+
+
+def _storage(layout: dict[str, Any]) -> list[str]:
+    """One line a variable: slot, offset in bytes, name and type, without the compiler's own numbering of types."""
+    return [
+        f"{each['slot']}+{each['offset']} {each['label']}: {re.sub(r'[)][0-9]+_', ')_', each['type'])}"
+        for each in layout.get("storage", [])
+    ]
 
 
 def read_sources(*roots: Path) -> dict[str, str]:

@@ -136,7 +136,8 @@ class JobState:
 
 
 SEED_DELAY = 2
-"""Blocks after the creation whose prevrandao seeds the draw: no one can know it at creation."""
+"""Blocks after the creation whose prevrandao seeds the draw: no one knows it at creation, unless one party proposes both
+the creation's block and the next."""
 HASH_WINDOW = 256
 """Blocks for which the EVM can still read a block's hash."""
 

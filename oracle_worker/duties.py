@@ -44,7 +44,7 @@ def draw(context: SignerContext, job: Job) -> Result:
         return Nothing("draw", f"the seed comes from block {seed_block}, the chain is at {sight.head.number}")
     header = block_header.fetch(context.contracts.endpoint, seed_block)
     call = context.contracts.oracle.draw(sight.job_id, header)
-    return send(context, "draw", call, ("WrongPhase",), detail=f"seed of block {seed_block}")
+    return send(context, "draw", call, ("AlreadyDrawn", "WrongPhase"), detail=f"seed of block {seed_block}")
 
 
 def commit(context: SignerContext, job: Job, root: bytes | None = None) -> Result:

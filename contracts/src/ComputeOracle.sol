@@ -120,8 +120,10 @@ contract ComputeOracle is OracleStorage, IComputeOracle {
     function draw(bytes32 jobId, bytes calldata proof) external {
         JobState storage state = _jobs[jobId];
         if (state.createdAt == 0) revert UnknownJob(jobId);
-        if (state.drawnAt != 0) revert WrongPhase(jobId, Phase.Committing, Phase.Drawing);
-        if (state.isUndrawable()) revert WrongPhase(jobId, Phase.Settling, Phase.Drawing);
+        if (state.drawnAt != 0) revert AlreadyDrawn(jobId);
+        if (state.isUndrawable()) {
+            revert WrongPhase(jobId, state.outcome == Outcome.Open ? Phase.Settling : Phase.Settled, Phase.Drawing);
+        }
         uint256 seedBlock = state.seedBlock();
         if (block.number <= seedBlock) revert SeedNotReady(seedBlock, block.number);
 

@@ -85,7 +85,7 @@ contract Disputes is OracleStorage, IDisputes {
 
         Node memory node = Node(result.root, MerkleProof.lastLevel(depth), result.index);
         _closeDemand(jobId, state, tally, node, job.terms.quorum);
-        emit LeafAnswered(jobId, result.root, result.index, msg.sender, result.leaf, input.row);
+        emit LeafAnswered(jobId, result.root, result.index, msg.sender, result.leaf, input.row, input.siblings);
     }
 
     // ---- After settlement ----
@@ -188,8 +188,9 @@ contract Disputes is OracleStorage, IDisputes {
         return _demands[keccak256(abi.encode(jobId, node))];
     }
 
-    /// The leaf that should stand at `index`. Only a completed execution gets here: if the registry runs out of gas, its
-    /// revert is this call's.
+    /// The leaf that should stand at `index`: the empty one where nothing can be executed, past itemCount or on a row that
+    /// is not of the model's length. Only a completed execution gives another: if the registry runs out of gas, its revert
+    /// is this call's.
     function _rightLeaf(Terms calldata terms, uint256 index, InputProof calldata input, uint256 depth)
         private
         view
@@ -197,6 +198,7 @@ contract Disputes is OracleStorage, IDisputes {
     {
         if (index >= terms.itemCount && input.row.length == 0 && input.siblings.length == 0) return 0;
         _checkInput(terms, index, input, depth);
+        if (input.row.length != REGISTRY.model(terms.modelId).rowLength) return 0;
         return MerkleProof.resultLeaf(index, REGISTRY.execute(terms.modelId, input.row));
     }
 

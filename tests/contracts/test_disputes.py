@@ -60,6 +60,48 @@ def test_a_root_of_one_item_is_refuted(new_world: NewWorld) -> None:
     assert play.tally(lie).refuter == party("ann").lower()
 
 
+MALFORMED = [b"", b"\1\2", b"\1\2\3\4", bytes(64)]  # the model's rows have three bytes
+
+
+@pytest.mark.parametrize("row", MALFORMED)
+def test_a_majority_cannot_make_up_a_verdict_on_a_row_that_no_model_can_read(new_world: NewWorld, row: bytes) -> None:
+    play = new_world().play(JURY, rows={2: row})
+    lie = play.truth.lie(2)
+    play.vote(ann=lie, bob=lie, cat=lie)
+    play.refute("dan", lie, 2)
+    play.finish()
+    assert play.state.outcome == Outcome.HUNG and play.tally(lie).refuted
+    assert [play.stake_of(worker) for worker in JURY] == [0, 0, 0]
+
+
+@pytest.mark.parametrize("row", MALFORMED)
+def test_a_row_that_no_model_can_read_has_the_empty_leaf_and_no_verdict(new_world: NewWorld, row: bytes) -> None:
+    play = new_world().play(JURY, rows={2: row})
+    play.vote(ann=play.truth, bob=play.truth, cat=play.truth)
+    with pytest.raises(errors.OracleRevert, match="LeafIsRight"):
+        play.refute("dan", play.truth, 2)
+    play.finish(play.truth)
+    assert play.verdict(1, play.truth.outputs[1], play.truth.tree.proof(1))
+    assert not play.verdict(2, b"", play.truth.tree.proof(2))
+
+
+def test_a_stranger_to_the_data_refutes_with_what_the_answers_events_hold(new_world: NewWorld) -> None:
+    play = new_world().play(JURY, item_count=17)
+    lie = play.truth.lie(16)
+    play.vote(ann=lie, bob=lie, cat=lie)
+    job, shown = play.job.as_tuple(), []
+    for level, index in ((0, 0), (1, 8)):
+        play.demand("dan", lie, level, index)
+        shown += play.world.send("bob", "answer", job, (lie.root, level, index), *lie.nodes(level, index))
+    play.demand("dan", lie, 2, 16)
+    shown += play.world.send("bob", "answerLeaf", job, lie.proof(16), play.data.proof(16))
+    top, pair, leaf = (event.args for event in shown)
+    siblings = [pair["nodes"][1], *merkle.MerkleTree(list(top["nodes"])).proof(8)]
+    result = (lie.root, leaf["index"], leaf["leaf"], siblings)
+    play.world.send("dan", "refute", job, result, (leaf["row"], list(leaf["siblings"])))
+    assert play.tally(lie).refuted
+
+
 def test_an_output_that_differs_in_one_bit_is_refuted(new_world: NewWorld) -> None:
     play = new_world().play(JURY)
     outputs = list(play.truth.outputs)

@@ -10,7 +10,7 @@ import pytest
 from contracts import errors
 from contracts.compute_oracle import Bounds
 from contracts.job import Phase
-from tests.contracts.chain import Chain, Contract, load, party
+from tests.contracts.chain import load, party
 from tests.contracts.raising import raises
 from tests.contracts.world import BOUNDS, MODEL, SEED_PROOF, Claim, DataSet, NewWorld, Play
 
@@ -244,15 +244,31 @@ def test_drawing_an_unknown_job_is_refused(new_world: NewWorld) -> None:
     new_world().send("keeper", "draw", bytes(32), SEED_PROOF)
 
 
-@raises("WrongPhase(bytes32,uint8,uint8)", current=Phase.COMMITTING, needed=Phase.DRAWING)
+@raises("AlreadyDrawn(bytes32)")
 def test_drawing_twice_is_refused(new_world: NewWorld) -> None:
     new_world().play(JURY).draw()
+
+
+@raises("AlreadyDrawn(bytes32)")
+def test_drawing_again_once_the_job_is_settled_is_refused(new_world: NewWorld) -> None:
+    play = new_world().play(JURY)
+    play.vote(ann=play.truth, bob=play.truth, cat=play.truth)
+    play.finish(play.truth)
+    play.draw()
 
 
 @raises("WrongPhase(bytes32,uint8,uint8)", current=Phase.SETTLING, needed=Phase.DRAWING)
 def test_drawing_once_the_hash_is_forgotten_is_refused(new_world: NewWorld) -> None:
     play = new_world().play(JURY, drawn=False)
     play.world.chain.roll(blocks=2 + 256)
+    play.draw()
+
+
+@raises("WrongPhase(bytes32,uint8,uint8)", current=Phase.SETTLED, needed=Phase.DRAWING)
+def test_drawing_once_the_job_expired_is_refused(new_world: NewWorld) -> None:
+    play = new_world().play(JURY, drawn=False)
+    play.world.chain.roll(blocks=3 + 256)
+    play.settle()
     play.draw()
 
 
@@ -479,12 +495,6 @@ def test_disputes_that_take_no_payment_refuse_it(new_world: NewWorld) -> None:
 def test_the_disputes_code_alone_knows_no_job_and_takes_no_bond(new_world: NewWorld) -> None:
     play, lie = challenged(new_world)
     play.world.disputes.send(party("ann"), "demand", play.job.as_tuple(), (lie.root, 0, 0), value=10**18)
-
-
-def test_no_function_of_the_disputes_is_hidden_behind_one_of_the_oracle() -> None:
-    contracts = [Contract(Chain(), party("anyone"), name) for name in ("ComputeOracle", "Disputes")]
-    oracle, disputes = ({function.selector for function in each.functions.values()} for each in contracts)
-    assert len(oracle | disputes) == len(oracle) + len(disputes)
 
 
 def test_production_bounds_are_accepted(new_world: NewWorld) -> None:

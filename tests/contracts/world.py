@@ -58,10 +58,12 @@ MODEL = Model()
 
 
 class DataSet:
-    """Rows made of their numbers, and the input tree over them."""
+    """Rows made of their numbers, except those given, and the input tree over them."""
 
-    def __init__(self, item_count: int) -> None:
+    def __init__(self, item_count: int, given: Mapping[int, bytes] | None = None) -> None:
         self.rows = [sha256(b"row %d" % index).digest()[: MODEL.network.row_length] for index in range(item_count)]
+        for index, row in (given or {}).items():
+            self.rows[index] = row
         self.tree = merkle.MerkleTree([merkle.input_leaf(row) for row in self.rows])
         self.depth = self.tree.depth
 
@@ -75,7 +77,7 @@ class Claim:
 
     def __init__(self, outputs: Sequence[bytes], leaves: Mapping[int, bytes] | None = None) -> None:
         self.outputs = list(outputs)
-        changed = dict(leaves or {})
+        self.leaves = changed = dict(leaves or {})
         all_leaves = [merkle.result_leaf(index, output) for index, output in enumerate(outputs)]
         all_leaves += [merkle.EMPTY_LEAF] * (max(changed, default=0) + 1 - len(all_leaves))
         for index, leaf in changed.items():
@@ -85,7 +87,7 @@ class Claim:
 
     def lie(self, *indices: int) -> Claim:
         """The same with wrong leaves at these indices, which may be in the padding."""
-        return Claim(self.outputs, {index: sha256(b"lie %d" % index).digest() for index in indices})
+        return Claim(self.outputs, {**self.leaves, **{index: sha256(b"lie %d" % index).digest() for index in indices}})
 
     def proof(self, index: int) -> tuple[bytes, int, bytes, list[bytes]]:
         """A ResultProof."""
@@ -176,13 +178,15 @@ class World:
         quorum: int | None = None,
         item_count: int = 5,
         drawn: bool = True,
+        rows: Mapping[int, bytes] | None = None,
         **changes: Any,
     ) -> Play:
-        """A job whose jury is exactly these workers: each is given the stake of its seats, and every ticket wins.
+        """A job whose jury is exactly these workers: each is given the stake of its seats, and every ticket wins. `rows`
+        stand in the data instead of its own, whatever their length.
 
         Only for a world without other stake (all tickets win because the jury takes all stake there is).
         """
-        data = DataSet(item_count)
+        data = DataSet(item_count, rows)
         n = sum(seats.values())
         terms = self.terms(data, n, quorum if quorum is not None else n // 2 + 1, **changes)
         for worker, count in seats.items():
@@ -212,7 +216,8 @@ class Play:
         self.job = job
         self.data = data
         self.seats = seats
-        self.truth = Claim([MODEL.run(row) for row in data.rows])
+        outputs = [MODEL.run(row) if len(row) == MODEL.network.row_length else b"" for row in data.rows]
+        self.truth = Claim(outputs, {index: merkle.EMPTY_LEAF for index, output in enumerate(outputs) if not output})
         self.id = job.id(1, ChecksumAddress(world.oracle.address))  # type: ignore[arg-type]
         self.sealed: dict[str, Sealed] = {}
 

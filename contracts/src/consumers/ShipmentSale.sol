@@ -6,7 +6,8 @@ import {Job} from "../libraries/Job.sol";
 
 /// @notice A shipment is sold by the item: the buyer escrows a price for each, and the supplier is paid for every item whose
 /// verdict, proved against the job both agreed on, is of the agreed grade. What is unpaid at the deadline goes back.
-/// An example of a consumer: it acts only on a job whose full terms it recomputed into the job's id.
+/// An example of a consumer: it acts only on a job whose full terms it recomputed into the job's id. Whether that job is
+/// worth relying on, and the deadline late enough for it, both parties judge before they rely on a sale (docs/contracts.md).
 contract ShipmentSale {
     struct Sale {
         address buyer;

@@ -27,7 +27,8 @@ struct Bounds {
 /// - One party: for a wrong root to be refuted, someone must hold the data (or demand it) and act within the challenge
 ///   window. Nobody can find an unknown wrong item in data that is not public.
 /// - The model: the verdict says what the model says, not what is true. modelId is the hash of the program that decides.
-/// - The seed: the proposer of the seed's block can skip it, which is one bit of influence on the jury.
+/// - The seed: a proposer near the seed's block can skip its own, which is one bit of influence on the jury; one that
+///   proposes both the job's block and the next knows the seed when it creates the job.
 /// - The seed source, the model registry and the disputes code given at deployment: read them, they cannot be changed.
 ///
 /// What you need not trust: a majority of the workers, the requester, any administrator (there is none: no owner, no
@@ -70,6 +71,8 @@ interface IComputeOracle {
     /// There is less stake in all than the jury would hold.
     error TotalStakeTooLow(uint256 totalStake, uint256 needed);
 
+    /// The jury is drawn: there is no second draw.
+    error AlreadyDrawn(bytes32 jobId);
     /// The seed's block is not yet in the past.
     error SeedNotReady(uint256 seedBlock, uint256 currentBlock);
 
@@ -135,7 +138,7 @@ interface IComputeOracle {
         payable
         returns (bytes32 jobId);
 
-    /// @notice Draws the jury from the randomness of block creation + 2, and no other.
+    /// @notice Draws the jury from the randomness of block creation + 2, and no other; once.
     /// @param proof What the seed source asks for (PrevrandaoSeed: the block's RLP-encoded header).
     function draw(bytes32 jobId, bytes calldata proof) external;
 

@@ -84,8 +84,16 @@ interface IDisputes {
     event Answered(
         bytes32 indexed jobId, bytes32 indexed root, uint256 level, uint256 index, address answerer, bytes32[] nodes
     );
+    /// `siblings` lead from the row to dataRoot: with the answers above it, all that a refutation takes is in events, even
+    /// if the answer came through a contract whose calldata nobody can read.
     event LeafAnswered(
-        bytes32 indexed jobId, bytes32 indexed root, uint256 index, address answerer, bytes32 leaf, bytes row
+        bytes32 indexed jobId,
+        bytes32 indexed root,
+        uint256 index,
+        address answerer,
+        bytes32 leaf,
+        bytes row,
+        bytes32[] siblings
     );
     event BountyReleased(bytes32 indexed jobId, bytes32 indexed root, address indexed refuter, uint256 amount);
     event BondReleased(
@@ -95,7 +103,8 @@ interface IDisputes {
     // ---- While Challenging ----
 
     /// @notice Refutes a root: executes the program on the row at one index and finds another leaf there than the root has.
-    /// Past itemCount the leaf must be 32 zero bytes, and `input` is empty.
+    /// Past itemCount the leaf must be 32 zero bytes, and `input` is empty. On a row that is not of the model's length, too,
+    /// the leaf must be 32 zero bytes: there is no verdict on it.
     function refute(Job calldata job, ResultProof calldata result, InputProof calldata input) external;
 
     /// @notice Demands the nodes below a node of a revealed root (at the last level: the leaf and its row). The payment

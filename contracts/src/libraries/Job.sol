@@ -77,7 +77,8 @@ struct JobState {
 
 /// @notice Ids and phases. Twin: contracts/job.py.
 library JobLibrary {
-    /// Blocks after the creation whose prevrandao seeds the draw: no one can know it at creation.
+    /// Blocks after the creation whose prevrandao seeds the draw: no one knows it at creation, unless one party proposes
+    /// both the creation's block and the next.
     uint256 internal constant SEED_DELAY = 2;
     /// Blocks for which the EVM can still read a block's hash.
     uint256 internal constant HASH_WINDOW = 256;
