@@ -14,8 +14,8 @@ from hypothesis import HealthCheck, Phase, seed, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, rule, run_state_machine_as_test
 
+from tests.conftest import SECTION
 from tests.invariants.calldata import ENTRY_POINTS
-from tests.invariants.conftest import SECTION
 from tests.invariants.driver import Driver
 from tests.invariants.play import finish, set_up, step
 
