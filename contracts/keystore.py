@@ -17,7 +17,9 @@ from typing import Any
 from eth_account import Account
 from eth_account.signers.local import LocalAccount
 from eth_typing import ChecksumAddress
-from eth_utils.address import is_address, to_checksum_address
+from eth_utils.address import to_checksum_address
+
+from contracts import address as addresses
 
 ENVIRONMENT_KEY = "QUORATE_PRIVATE_KEY"
 _FILE_NAME = re.compile(r"(?:^|--)(?:0x)?([0-9a-fA-F]{40})(?:\.json)?$")
@@ -167,7 +169,7 @@ def account_of(key: str | bytes, *, origin: str = "the given value") -> LocalAcc
 
 def _find(path_or_address: Path | str, folder: Path | None) -> Path:
     wanted = str(path_or_address)
-    if isinstance(path_or_address, str) and is_address(wanted):
+    if isinstance(path_or_address, str) and addresses.is_address(wanted):
         have = list_keys(folder) if folder else []
         matching = [key.path for key in have if key.address == to_checksum_address(wanted)]
         if not matching:
@@ -190,7 +192,7 @@ def _parse(path: Path, text: bytes) -> dict[str, Any]:
         memory = 128 * int(params.get("n", 0)) * int(params.get("r", 0))
         work = memory * int(params.get("p", 0))
         rounds = int(params.get("c", 0))
-        if content.get("address") and not is_address(content["address"]):
+        if content.get("address") and not addresses.is_address(content["address"]):
             raise MalformedKeystore(path, "its address is none")
     except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
         raise MalformedKeystore(path, "it is not a version 3 keystore") from error

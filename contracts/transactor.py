@@ -172,8 +172,9 @@ def cost(receipt: Receipt) -> int:
 class Transactor:
     """Sends with one key, or with none: then `send` simulates as `sender` and raises NoKey.
 
-    `stuck_after`: seconds without a block before a transaction is replaced; `patience`: seconds to wait where a send
-    gives no deadline. Besides what each method names, all raise ChainUnreachable, WrongChain and Rejected.
+    `stuck_after`: seconds without a block before a transaction is replaced; `patience`: seconds to wait for a block at
+    most, also where a send's deadline is further away: what is stuck shall not hold up what is due next. Besides what
+    each method names, all raise ChainUnreachable, WrongChain and Rejected.
     """
 
     def __init__(
@@ -278,7 +279,7 @@ class Transactor:
         market = self._market()
         if deadline is not None and market.timestamp >= deadline:
             raise DeadlinePassed(deadline, market.timestamp)
-        until = began + (self.patience if deadline is None else deadline - market.timestamp)
+        until = began + (self.patience if deadline is None else min(self.patience, deadline - market.timestamp))
         nonce = self._free_nonce(until) if self._account else 0
         if value := sum(call.value for call in calls):
             self._require_funds(value)

@@ -25,7 +25,7 @@ from coordinator.watcher import Watcher
 
 log = logging.getLogger(__name__)
 
-LONGEST_PAUSE = 60.0
+LONGEST_PAUSE = 15.0
 """Seconds between cycles while nothing but errors comes of them, at most."""
 
 

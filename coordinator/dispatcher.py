@@ -1,7 +1,8 @@
 """Turns due actions into Celery messages for the operator's own compute and signer processes.
 
 No answer comes back: the chain shows whether a message had its effect. An action that stays due is sent again after
-`retry_seconds`, then after twice as long each time, so that a lost message costs one retry and a busy worker is not buried.
+`retry_seconds`, then after twice as long each time, so that a lost message costs one retry and a busy worker is not buried;
+but what costs money when it is late is sent again well before it is too late, however often it has failed.
 """
 
 from __future__ import annotations
@@ -18,12 +19,17 @@ from coordinator.job_view import JobView
 from coordinator.scheduler import Action, ActionKind
 from oracle_worker.chunks import CHUNK_DEPTH, plan
 from oracle_worker.job_codec import job_to_json
-from oracle_worker.tasks import ACT, EXAMINE, INFER, ROLES, Broker, make_app, queue_of
+from oracle_worker.queues import ACT, EXAMINE, INFER, ROLES, Broker, make_sender, queue_of
 
 log = logging.getLogger(__name__)
 
 MOST_DOUBLINGS = 5
 """The longest wait is 2^5 times the first."""
+LEAST_WAIT = 2.0
+"""Seconds between two sendings of the same action, however close its end is."""
+LONGEST_QUEUED = 60.0
+"""Seconds after which the signer drops what is not urgent. It does one thing at a time, and strangers' jobs give it such
+things: they shall not stand for long before a reveal."""
 _PATIENCE = {"socket_timeout": 5, "socket_connect_timeout": 5}
 _SENDING = {"max_retries": 2, "interval_start": 0.1, "interval_step": 0.2, "interval_max": 0.5}
 
@@ -51,7 +57,7 @@ Publish = Callable[[Message], None]
 
 def celery_publisher(broker: Broker) -> Publish:
     """Publishes to the operator's broker, which is not asked before the first message."""
-    app = make_app(broker)
+    app = make_sender(broker)
     if not broker.broker_url.startswith("memory:"):
         app.conf.broker_transport_options = {**app.conf.broker_transport_options, **_PATIENCE}
 
@@ -96,10 +102,10 @@ class Dispatcher:
             before = self._sent.get((action.job_id, action.kind))
             if before is not None and before.progress != action.progress:
                 before = None
-            if before is not None and self._clock() < before.at + self._wait(before.times):
+            if before is not None and self._clock() < before.at + self._wait(action, before.times):
                 continue
             times = before.times + 1 if before else 1
-            for message in self._messages(view, action, self._wait(times)):
+            for message in self._messages(view, action, self._wait(action, times)):
                 self._publish(message)
             self._sent[(action.job_id, action.kind)] = _Sent(self._clock(), times, action.progress)
             sent.append(action)
@@ -110,8 +116,10 @@ class Dispatcher:
         for job_id, kind in [key for key in self._sent if key[0] not in job_ids]:
             del self._sent[(job_id, kind)]
 
-    def _wait(self, times: int) -> float:
-        return float(self._retry_seconds * 2 ** min(times - 1, MOST_DOUBLINGS))
+    def _wait(self, action: Action, times: int) -> float:
+        """Seconds until the next sending: of what is urgent, at most a quarter of the time that is left for it."""
+        wait = float(self._retry_seconds * 2 ** min(times - 1, MOST_DOUBLINGS))
+        return wait if action.left is None else min(wait, max(action.left / 4, LEAST_WAIT))
 
     def _messages(self, view: JobView, action: Action, wait: float) -> Iterator[Message]:
         job = job_to_json(view.job, view.data_uri)
@@ -121,4 +129,6 @@ class Dispatcher:
         elif action.kind == ActionKind.EXAMINE:
             yield Message(EXAMINE, (job,))
         else:
-            yield Message(ACT, (job, action.kind.value))
+            # a clock that goes wrong on the signer's machine must not make it drop what is urgent
+            expires = None if action.left is not None else min(wait, LONGEST_QUEUED)
+            yield Message(ACT, (job, action.kind.value), expires)

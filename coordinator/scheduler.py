@@ -48,6 +48,8 @@ class Action:
     kind: ActionKind
     job_id: bytes
     progress: int = 0
+    left: int | None = None
+    """Seconds of the chain's clock until it is too late; None where being late costs nothing."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,6 +73,8 @@ class Rules:
     """How long the next in the order waits for the one before: about a block."""
     examine_unseated: bool = True
     """Whether to check the roots of jobs in which the operator has no seat."""
+    most_items: int = 1 << 26
+    """Jobs of more items are left alone: the requester chooses how many there are, and we send a message for each chunk."""
 
 
 @dataclass(frozen=True)
@@ -116,6 +120,34 @@ class Situation:
         """Whether the operator's place in the job's order has come after `waited` turns."""
         return waited >= _place(self.view.job_id, self.me.address, tuple(among))
 
+    @property
+    def blocks_quiet(self) -> int:
+        """Blocks since something last happened to the job; turns since roots can be disputed, if those are fewer."""
+        quiet = self.clock.confirmed_block - self.view.block
+        return min(quiet, self.turns_since(reveal_end(self.view.state, self.view.terms)))
+
+    @property
+    def open_answers(self) -> list[int]:
+        """Until when each demand that may be ours to answer can be, in seconds of the chain's clock."""
+        mine = self.seat.root if self.seat else None
+        return [
+            demand.answer_by
+            for node, demand in self.view.demands.items()
+            if not demand.answered and self.clock.now < demand.answer_by
+            if (node.root == mine if mine else not self.view.roots[node.root].refuted)
+        ]
+
+    @property
+    def is_late(self) -> bool:
+        """Whether a quarter of the time for an answer or a refutation is over: then nobody waits for a turn.
+
+        An event starts the turns anew, so that whoever makes events could make us wait on and on; this it cannot move.
+        """
+        state, terms, now = self.view.state, self.view.terms, self.clock.now
+        window = terms.response_window if state.demanded_levels else terms.challenge_window
+        ends = [(end, terms.response_window) for end in self.open_answers]
+        return any(4 * (end - now) <= 3 * of for end, of in [*ends, (challenge_end(state, terms), window)])
+
     def turns_since(self, time: int) -> int:
         """Turns passed since a second of the chain's clock."""
         return (self.clock.now - time) // max(1, self.rules.turn_seconds)
@@ -128,7 +160,7 @@ def next_actions(view: JobView, me: Operator, clock: Clock, rules: Rules | None 
     """What is due now, in the order of a job's life."""
     at = Situation(view, me, clock, rules or Rules())
     due = [kind for kind, guards in _GUARDS.items() if all(holds for holds, _ in guards(at))]
-    return [Action(kind, view.job_id, _progress(kind, at)) for kind in due]
+    return [Action(kind, view.job_id, _progress(kind, at), _left(kind, at)) for kind in due]
 
 
 def reasons(view: JobView, me: Operator, clock: Clock, rules: Rules | None = None) -> dict[ActionKind, str]:
@@ -146,6 +178,7 @@ def _draw(at: Situation) -> Iterator[Guard]:
     yield at.phase == Phase.DRAWING, "the jury is drawn, or can no longer be"
     yield at.view.is_workable, "the data cannot be followed from its URI"
     yield at.tickets > 0, "without a ticket, the draw is no concern of ours"
+    yield at.view.terms.item_count <= at.rules.most_items, "more items than most_items, or than chunks are counted"
     yield at.clock.block_number > seed_block(state), "the seed's block must be in the past"
     waited = at.clock.block_number - seed_block(state) - 1
     yield at.is_my_turn(at.me.stakers, waited), "another operator's turn"
@@ -155,6 +188,7 @@ def _infer(at: Situation) -> Iterator[Guard]:
     view, terms = at.view, at.view.terms
     yield at.phase == Phase.COMMITTING, "seats are taken while Committing"
     yield view.is_workable, "the data cannot be followed from its URI"
+    yield terms.item_count <= at.rules.most_items, "more items than most_items, or than chunks are counted"
     yield at.seat is None or at.seat.status == SeatStatus.SEALED, "our commitment is opened"
     yield view.state.granted_seats < terms.seats, "no seat is left"
     yield at.won > at.held, "no ticket wins that does not already have its seat"
@@ -184,6 +218,8 @@ def _examine(at: Situation) -> Iterator[Guard]:
     alive = {root: tally for root, tally in view.roots.items() if not tally.refuted}
     others = alive.keys() - {mine}
     yield bool(others) or any(tally.open_demands for tally in alive.values()), "nobody says otherwise, nobody asks"
+    among = sorted({*view.seats, *at.me.stakers})
+    yield at.is_late or at.is_my_turn(among, at.blocks_quiet), "another operator's turn"
 
 
 def _settle(at: Situation) -> Iterator[Guard]:
@@ -231,6 +267,15 @@ def _progress(kind: ActionKind, at: Situation) -> int:
     if kind == ActionKind.EXAMINE:
         return at.view.block  # an answer or a demand came: look at once
     return 0
+
+
+def _left(kind: ActionKind, at: Situation) -> int | None:
+    state, terms, now = at.view.state, at.view.terms, at.clock.now
+    if kind == ActionKind.REVEAL:
+        return reveal_end(state, terms) - now
+    if kind == ActionKind.EXAMINE:
+        return min([*at.open_answers, challenge_end(state, terms)]) - now
+    return None
 
 
 def _is_interested(at: Situation) -> bool:

@@ -11,6 +11,10 @@ CHUNK_DEPTH = 16
 """Binary depth of a chunk's subtree unless settings say otherwise: 65,536 rows."""
 
 
+MOST_CHUNKS = 1024
+"""Chunks of one job at most: each is a message and a file, and a stranger chooses how many items a job has."""
+
+
 @dataclass(frozen=True, slots=True)
 class ChunkPlan:
     """The cut of a job: every chunk has 2^depth rows, the last one perhaps fewer."""

@@ -43,7 +43,9 @@ class Collection:
 
     def missing(self, job_id: bytes, cut: ChunkPlan) -> list[int]:
         """The chunks whose root is not there."""
-        return [chunk for chunk in range(cut.count) if self._read(job_id, cut, chunk) is None]
+        folder = self.folder / job_id.hex()
+        present = {path.name for path in folder.iterdir()} if folder.is_dir() else set()
+        return [chunk for chunk in range(cut.count) if self._path(job_id, cut, chunk).name not in present]
 
     def root(self, job_id: bytes, cut: ChunkPlan) -> bytes | None:
         """The job's root, or None while chunks are missing."""

@@ -59,6 +59,8 @@ def commit(context: SignerContext, job: Job, root: bytes | None = None) -> Resul
     seat = context.view.seat(sight, context.worker)
     if seat.count:
         root = _opening(context, sight, seat, context.view.history(sight)).root
+    else:
+        policy.check_terms(context.settings, job.terms)
     root = root or context.collection.root(sight.job_id, context.plan(job))
     if root is None:
         return Nothing(
@@ -70,7 +72,6 @@ def commit(context: SignerContext, job: Job, root: bytes | None = None) -> Resul
             "commit", f"no ticket beyond the {seat.count} seats held wins by now, or no seat or stake is left"
         )
     if not seat.count:
-        policy.check_terms(context.settings, job.terms)
         _check_gas_money(context, sight)
     sealed = salt.seal(context.secret, sight.job_id, context.worker, root)
     call = context.contracts.oracle.commit(job, sealed.commitment, sealed.sealed_root, tickets)
@@ -98,6 +99,8 @@ def collect(context: SignerContext, body: Mapping[str, Any]) -> Result:
     if sight.phase != Phase.COMMITTING:
         return Nothing("collect", f"the job is {sight.phase.name}")
     context.collection.add(sight.job_id, cut, chunk, root)
+    if left := context.collection.missing(sight.job_id, cut):
+        return Nothing("commit", f"{len(left)} chunks are missing")
     return commit(context, job)
 
 

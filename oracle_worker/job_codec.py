@@ -12,8 +12,8 @@ from dataclasses import fields
 from typing import Any
 
 from eth_typing import ChecksumAddress
-from eth_utils import is_address, to_checksum_address
 
+from contracts import address
 from contracts.disputes import InputProof, Node, ResultProof
 from contracts.job import TERMS_TYPES, Job, Terms, data_uri_hash
 from models.form import LONGEST_ROW
@@ -172,9 +172,10 @@ def _integer(given: object, bits: int, name: str) -> int:
 
 
 def _address(given: object, name: str) -> ChecksumAddress:
-    if not isinstance(given, str) or not is_address(given):
-        raise BadMessage(f"{name} must be an address")
-    return to_checksum_address(given)
+    try:
+        return address.parse(given)
+    except address.BadAddress as error:
+        raise BadMessage(f"{name} must be an address: {error}") from None
 
 
 def _uri_digest(uri: str) -> bytes | None:

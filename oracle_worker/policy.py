@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from contracts.job import Terms
 from models.network import IntegerNetwork
+from oracle_worker.chunks import MOST_CHUNKS, plan
 from oracle_worker.result import WorkerError
 from oracle_worker.settings import WorkerSettings
 
@@ -22,12 +23,19 @@ def check_terms(settings: WorkerSettings, terms: Terms) -> None:
         raise PolicyRefusal(f"model {terms.model_id.hex()} is not among allowed_models")
     if terms.item_count > settings.most_items:
         raise PolicyRefusal(f"{terms.item_count} items are more than most_items allows ({settings.most_items})")
+    check_chunks(settings, terms)
     share = terms.reward // terms.seats
     if share < settings.least_reward_per_item * terms.item_count:
         raise PolicyRefusal(
             f"a seat earns {share} wei for {terms.item_count} items, less than least_reward_per_item asks "
             f"({settings.least_reward_per_item} wei an item)"
         )
+
+
+def check_chunks(settings: WorkerSettings, terms: Terms) -> None:
+    """Whether the job's chunks can be counted one by one. Raises PolicyRefusal."""
+    if (count := plan(terms.item_count, settings.chunk_depth).count) > MOST_CHUNKS:
+        raise PolicyRefusal(f"{count} chunks at this chunk_depth ({settings.chunk_depth}), at most {MOST_CHUNKS}")
 
 
 def check_pay(settings: WorkerSettings, terms: Terms, network: IntegerNetwork) -> None:
@@ -43,6 +51,7 @@ def check_pay(settings: WorkerSettings, terms: Terms, network: IntegerNetwork) -
 
 def check_size(settings: WorkerSettings, terms: Terms, network: IntegerNetwork) -> None:
     """Whether the job is small enough for this operator's machines. Raises PolicyRefusal."""
+    check_chunks(settings, terms)
     rows_in_chunk = min(terms.item_count, 1 << settings.chunk_depth)
     for name, size, most in (
         ("most_items", terms.item_count, settings.most_items),

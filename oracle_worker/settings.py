@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, TypeVar
 
 from eth_typing import ChecksumAddress
-from eth_utils import is_address, to_checksum_address
 from pydantic import Field, ValidationError, field_validator
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
+from contracts import address
 from oracle_worker.chunks import CHUNK_DEPTH
 from oracle_worker.result import WorkerError
 
@@ -24,15 +24,44 @@ class BadSettings(WorkerError):
     """Settings that cannot be used; the text names each key and what is wrong with it."""
 
 
-class WorkerSettings(BaseSettings):
-    """What one operator's compute and signer need to know. Amounts in wei, times in seconds, sizes in bytes."""
+class OperatorSettings(BaseSettings):
+    """What all of an operator's processes must agree on: workers and coordinator."""
 
     model_config = SettingsConfigDict(env_prefix=PREFIX, extra="ignore", frozen=True, hide_input_in_errors=True)
 
-    # the chain
-    rpc_url: str = "http://127.0.0.1:8545"
+    rpc_url: str = Field(default="http://127.0.0.1:8545", repr=False)  # a provider's key can be in it
     chain_id: int | None = None
+    """None: whatever the deployment file says."""
     deployment: Path = Path("deployment.json")
+    broker_url: str = Field(default="memory://", repr=False)  # its password can be in it
+    queue_prefix: str = ""
+    """Put before queue names, where several operators share a broker."""
+    visibility_timeout: int = Field(default=3600, ge=1)
+    """Seconds after which a task of a dead process runs again: longer than the longest task."""
+    chunk_depth: int = Field(default=CHUNK_DEPTH, ge=0, le=24)
+    """Rows in a chunk are 2^chunk_depth."""
+    most_items: int = Field(default=1 << 32, ge=1)
+    """Jobs of more are left alone."""
+    worker: ChecksumAddress | None = None
+    """The signer's address; a coordinator without one only watches."""
+
+    @field_validator("worker", mode="before")
+    @classmethod
+    def _address(cls, given: object) -> object:
+        return None if given in (None, "") else address.parse(given)
+
+    @field_validator("queue_prefix")
+    @classmethod
+    def _prefix(cls, given: str) -> str:
+        if given and not given.replace("-", "").replace("_", "").replace(".", "").isalnum():
+            raise ValueError("letters, digits, dots, dashes and underscores only")
+        return given
+
+
+class WorkerSettings(OperatorSettings):
+    """What one operator's compute and signer need to know. Amounts in wei, times in seconds, sizes in bytes."""
+
+    # the chain
     confirmations: int = Field(default=5, ge=0, le=1000)
     """Blocks on top of the one that closed the commit phase before a reveal."""
     log_range: int = Field(default=2000, ge=1)
@@ -40,13 +69,8 @@ class WorkerSettings(BaseSettings):
 
     # the operator's own machines
     work_folder: Path = Path("quorate-worker")
-    broker_url: str = "memory://"
-    queue_prefix: str = ""
-    """Put before queue names, where several operators share a broker."""
     message_secret: Path | None = None
     """The file of the secret that compute and signer share; work_folder/message.secret unless given."""
-    visibility_timeout: int = Field(default=3600, ge=1)
-    """Seconds after which a task of a dead process runs again: longer than the longest task."""
     compute_processes: int = Field(default=1, ge=1)
     threads: int = Field(default=1, ge=1)
     """Cores for one inference."""
@@ -54,8 +78,6 @@ class WorkerSettings(BaseSettings):
     # the key: only the signer has it; a plain key comes from QUORATE_PRIVATE_KEY and from nowhere else
     keystore: Path | None = None
     passphrase_file: Path | None = None
-    worker: ChecksumAddress | None = None
-    """The signer's address, for processes without the key."""
 
     # models and data
     model_folders: Annotated[tuple[Path, ...], Listed] = ()
@@ -67,8 +89,6 @@ class WorkerSettings(BaseSettings):
     """Most seconds for fetching a job's data."""
     data_cache_bytes: int = Field(default=16 << 30, ge=0)
     results_cache_bytes: int = Field(default=16 << 30, ge=0)
-    chunk_depth: int = Field(default=CHUNK_DEPTH, ge=0, le=24)
-    """Rows in a chunk are 2^chunk_depth; the same for all of an operator's processes."""
 
     # policy: which jobs to stake on
     allowed_models: Annotated[tuple[str, ...], Listed] = ()
@@ -77,7 +97,6 @@ class WorkerSettings(BaseSettings):
     """Wei for one seat and one item."""
     least_reward_per_gigamac: int = Field(default=0, ge=0)
     """Wei for one seat and 10^9 multiplications."""
-    most_items: int = Field(default=1 << 32, ge=1)
     most_bytes: int = Field(default=16 << 30, ge=1)
     most_macs: int = Field(default=10**16, ge=1)
     speed_margin: float = Field(default=2.0, ge=1)
@@ -109,34 +128,26 @@ class WorkerSettings(BaseSettings):
                 raise ValueError(f"{one!r} is no model id: 64 hex digits, see `quorate model show`")
         return ids
 
-    @field_validator("worker", mode="before")
-    @classmethod
-    def _address(cls, given: object) -> object:
-        if given in (None, ""):
-            return None
-        if not isinstance(given, str) or not is_address(given):
-            raise ValueError("this must be an address: 0x and 40 hex digits")
-        return to_checksum_address(given)
-
-    @field_validator("queue_prefix")
-    @classmethod
-    def _prefix(cls, given: str) -> str:
-        if given and not given.replace("-", "").replace("_", "").replace(".", "").isalnum():
-            raise ValueError("letters, digits, dots, dashes and underscores only")
-        return given
-
     @property
     def secret_path(self) -> Path:
         """Where the message secret is."""
         return self.message_secret or self.work_folder / "message.secret"
 
 
+_Kind = TypeVar("_Kind", bound=OperatorSettings)
+
+
 def load(**given: Any) -> WorkerSettings:
     """Settings from the environment, `given` before it. Raises BadSettings, which names the keys and never shows values."""
-    if unknown := sorted(set(given) - set(WorkerSettings.model_fields)):
+    return load_as(WorkerSettings, given)
+
+
+def load_as(kind: type[_Kind], given: dict[str, Any]) -> _Kind:
+    """Settings of one kind, as `load`. Raises BadSettings."""
+    if unknown := sorted(set(given) - set(kind.model_fields)):
         raise BadSettings(f"there is no setting {', '.join(unknown)}")
     try:
-        return WorkerSettings(**given)
+        return kind(**given)
     except ValidationError as error:
         lines = (f"{PREFIX}{'.'.join(map(str, one['loc'])).upper()}: {one['msg']}" for one in error.errors())
         raise BadSettings("; ".join(lines)) from None

@@ -9,9 +9,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from typing import Any, Literal, Protocol, TypeAlias
-
-from celery import Celery
+from typing import Any, Protocol
 
 from contracts.endpoint import ChainError
 from contracts.errors import Reverted
@@ -19,18 +17,10 @@ from contracts.job import Job
 from oracle_worker import challenges, computing, duties
 from oracle_worker.context import ComputeContext, SignerContext
 from oracle_worker.job_codec import BadMessage, action_to_json, job_from_json
+from oracle_worker.queues import ACT, COLLECT, DISPUTE, EXAMINE, INFER, Broker, make_open_app
 from oracle_worker.result import Done, Nothing, Result, WorkerError
 
 log = logging.getLogger(__name__)
-
-Role: TypeAlias = Literal["compute", "signer"]
-INFER = "quorate.infer"
-EXAMINE = "quorate.examine"
-ACT = "quorate.act"
-COLLECT = "quorate.collect"
-DISPUTE = "quorate.dispute"
-ROLES: dict[str, Role] = {INFER: "compute", EXAMINE: "compute", ACT: "signer", COLLECT: "signer", DISPUTE: "signer"}
-"""Which role takes which task."""
 
 ACTIONS: dict[str, Callable[[SignerContext, Job], Result]] = {
     "draw": duties.draw,
@@ -43,17 +33,6 @@ ACTIONS: dict[str, Callable[[SignerContext, Job], Result]] = {
 }
 
 
-class Broker(Protocol):
-    """What settings say of an operator's broker; the coordinator's have the same."""
-
-    @property
-    def broker_url(self) -> str: ...
-    @property
-    def queue_prefix(self) -> str: ...
-    @property
-    def visibility_timeout(self) -> int: ...
-
-
 class Contexts(Protocol):
     """A process's contexts, each made when a task first needs it."""
 
@@ -63,41 +42,12 @@ class Contexts(Protocol):
     def signer(self) -> SignerContext: ...
 
 
-def queue_of(broker: Broker, role: Role) -> str:
-    """The queue of a role."""
-    return broker.queue_prefix + role
-
-
-def make_app(broker: Broker, contexts: Contexts | None = None) -> Any:
-    """The operator's Celery application: without contexts it only sends (`app.send_task(INFER, [job, chunk])`)."""
-    app: Any = Celery("quorate", broker=broker.broker_url, set_as_current=False, autofinalize=False)  # type: ignore[no-untyped-call]
-    app.conf.update(
-        task_serializer="json",
-        accept_content=["json"],
-        result_backend=None,
-        task_ignore_result=True,
-        task_acks_late=True,
-        task_reject_on_worker_lost=True,
-        task_create_missing_queues=True,
-        task_default_queue=queue_of(broker, "signer"),
-        task_routes={name: {"queue": queue_of(broker, role)} for name, role in ROLES.items()},
-        worker_prefetch_multiplier=1,
-        worker_enable_remote_control=False,  # whoever writes to the broker shall not stop or steer a worker
-        worker_send_task_events=False,
-        broker_connection_retry_on_startup=True,
-        broker_transport_options=_transport_options(broker),
-    )
-    if contexts is not None:
-        _register(app, contexts)
+def make_app(broker: Broker, contexts: Contexts) -> Any:
+    """The operator's Celery application with its tasks, for a worker. queues.make_sender: for whoever only sends."""
+    app = make_open_app(broker)
+    _register(app, contexts)
     app.finalize()
     return app
-
-
-def _transport_options(broker: Broker) -> dict[str, Any]:
-    if broker.broker_url.startswith("memory:"):
-        return {"polling_interval": 0.02}
-    restore = {"unacked_restore_interval": 1, "unacked_restore_throttle": 1}
-    return {"visibility_timeout": broker.visibility_timeout, **restore}
 
 
 def _register(app: Any, contexts: Contexts) -> None:

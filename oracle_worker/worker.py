@@ -25,12 +25,16 @@ from oracle_worker.data import DataStore
 from oracle_worker.inference import Inference, OnnxInference, ResultStore
 from oracle_worker.messages import Domain, Seal, load_secret
 from oracle_worker.model_store import ModelStore
+from oracle_worker.queues import Role, make_sender, queue_of
 from oracle_worker.settings import BadSettings, WorkerSettings
-from oracle_worker.tasks import Role, make_app, queue_of
+from oracle_worker.tasks import make_app
 
 log = logging.getLogger(__name__)
 
 START_SECONDS = 30.0
+SEND_SECONDS = 120.0
+"""How long the signer waits for a block to take a transaction before it turns to what is due next, a reveal perhaps; what
+is still due then is dispatched again and replaces it."""
 STOP_SECONDS = 30.0
 """How long a running task may take to end; the thread is a daemon, so that it cannot keep the process for longer."""
 
@@ -75,7 +79,9 @@ class RoleContexts:
             contracts,
             view,
             seal,
-            transactor=Transactor(contracts.endpoint, account, fees=Fees(ceiling=settings.fee_ceiling)),
+            transactor=Transactor(
+                contracts.endpoint, account, fees=Fees(ceiling=settings.fee_ceiling), patience=SEND_SECONDS
+            ),
             secret=salt.secret_of(account, deployment.chain_id, deployment.oracle),
             collection=Collection(settings.work_folder / "collected"),
         )
@@ -124,7 +130,7 @@ def embedded(contexts: RoleContexts) -> Iterator[Any]:
             app = make_app(contexts.settings, contexts)
             started.append(_WorkerThread(app, queue_of(contexts.settings, role)))
             started[-1].start()
-        yield make_app(contexts.settings)
+        yield make_sender(contexts.settings)
     finally:
         for worker in started:  # all are told before any is waited for
             worker.tell_to_stop()

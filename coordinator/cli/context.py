@@ -11,8 +11,9 @@ from pathlib import Path
 import typer
 from eth_account.signers.local import LocalAccount
 from eth_typing import ChecksumAddress
-from eth_utils.address import is_address, is_checksum_address, is_hex_address, to_checksum_address
+from eth_utils.address import to_checksum_address
 
+from contracts import address as addresses
 from contracts import keystore
 from contracts.deployment import BadDeployment, Contracts, Deployment
 from contracts.endpoint import Endpoint, Sendable
@@ -111,7 +112,7 @@ class Setup:
             return account.address
         if wanted is None:
             return self._only_key().address
-        if is_address(wanted):
+        if addresses.is_address(wanted):
             have = keystore.list_keys(self.key_folder)
             if to_checksum_address(wanted) not in [key.address for key in have]:
                 raise keystore.KeyNotFound(wanted, self.key_folder, have)
@@ -129,9 +130,9 @@ class Setup:
             return account
         if wanted is None:
             wanted = self._only_key().address
-        if not is_address(wanted) and not Path(wanted).is_file():
+        if not addresses.is_address(wanted) and not Path(wanted).is_file():
             raise keystore.KeyNotFound(wanted, self.key_folder, keystore.list_keys(self.key_folder))
-        if is_address(wanted):
+        if addresses.is_address(wanted):
             have = keystore.list_keys(self.key_folder)
             if to_checksum_address(wanted) not in [key.address for key in have]:
                 raise keystore.KeyNotFound(wanted, self.key_folder, have)  # before anybody types a passphrase
@@ -143,7 +144,7 @@ class Setup:
         """The chosen key's file, for a process that opens it itself; None where QUORATE_PRIVATE_KEY is the key."""
         if self.key is None and keystore.from_environment():
             return None
-        if self.key is not None and not is_address(self.key):
+        if self.key is not None and not addresses.is_address(self.key):
             return Path(self.key)
         return next(key.path for key in keystore.list_keys(self.key_folder) if key.address == self.address)
 
@@ -196,12 +197,10 @@ def receipt_facts(receipt: Receipt) -> dict[str, object]:
 
 def parse_address(text: str) -> ChecksumAddress:
     """An address as typed; mixed case is a checksum and must be right. Raises Refusal."""
-    digits = text.removeprefix("0x")
-    is_mixed = digits not in (digits.lower(), digits.upper())
-    if not is_hex_address(text) or (is_mixed and not is_checksum_address("0x" + digits)):
-        advice = "0x and 40 hexadecimal digits; in mixed case they hold a checksum, and this one may be wrong"
-        raise Refusal(ExitCode.USAGE, f"{text!r} is no address: {advice}")
-    return to_checksum_address(text)
+    try:
+        return addresses.parse(text)
+    except addresses.BadAddress as error:
+        raise Refusal(ExitCode.USAGE, f"{text!r} is no address: {error}") from None
 
 
 def parse_hash(text: str, what: str) -> bytes:

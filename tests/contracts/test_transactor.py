@@ -549,6 +549,18 @@ def test_what_an_earlier_life_left_in_the_mempool_is_replaced_at_the_price_the_n
     assert receipt["status"] == 1
 
 
+def test_what_is_stuck_does_not_hold_up_the_next_send_until_its_own_far_deadline(
+    node: FaultyNode, harness: Contract
+) -> None:
+    node.faults["eth_sendRawTransaction"] = swallow
+    sending = Transactor(node.url, FIRST, stuck_after=60, patience=0.5)
+    far = sending._market().timestamp + 10**6
+    with pytest.raises(transactor.NotMined):
+        sending.send(harness.functions.bump(), deadline=far)
+    node.faults.clear()
+    assert Transactor(node.url, FIRST, stuck_after=60, patience=30).send(harness.functions.bumpFrom(0))["status"] == 1
+
+
 def test_an_earlier_transaction_gets_time_to_land_and_what_it_did_is_not_done_twice(
     node: FaultyNode, harness: Contract
 ) -> None:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
 from dataclasses import replace
 from typing import Any
 from uuid import uuid4
@@ -11,11 +13,11 @@ from kombu.connection import Connection
 
 from contracts.job import Job
 from coordinator.devnet.running import free_port
-from coordinator.dispatcher import BrokerUnreachable, Dispatcher, Message, celery_publisher
+from coordinator.dispatcher import LEAST_WAIT, LONGEST_QUEUED, BrokerUnreachable, Dispatcher, Message, celery_publisher
 from coordinator.job_view import JobView
 from coordinator.scheduler import Action, ActionKind
 from coordinator.settings import load
-from oracle_worker import tasks
+from oracle_worker import queues as tasks
 from oracle_worker.job_codec import job_from_json
 from tests.coordinator.toy_chain import REQUESTER, SEAT_STAKE, URI, Life, ToyChain, terms, worker_address
 
@@ -41,8 +43,8 @@ class Recorder:
             raise BrokerUnreachable("down")
         self.sent.append(message)
 
-    def dispatch(self, view: JobView, kind: ActionKind, progress: int = 0) -> bool:
-        return bool(self.dispatcher.dispatch(view, [Action(kind, view.job_id, progress)]))
+    def dispatch(self, view: JobView, kind: ActionKind, progress: int = 0, left: int | None = None) -> bool:
+        return bool(self.dispatcher.dispatch(view, [Action(kind, view.job_id, progress, left)]))
 
 
 def test_every_kind_of_action_becomes_the_task_that_workers_know() -> None:
@@ -73,13 +75,37 @@ def test_what_stays_due_is_sent_again_after_longer_and_longer() -> None:
     assert sent_at[7] - sent_at[6] == sent_at[8] - sent_at[7] == 320
 
 
-def test_inference_that_was_sent_again_expires_and_nothing_else_does() -> None:
+def test_what_was_sent_again_expires_unless_it_is_urgent() -> None:
     recorder, view = Recorder(), some_view(item_count=1)
     recorder.dispatch(view, ActionKind.INFER)
     recorder.now += 10
     recorder.dispatch(view, ActionKind.INFER)
-    recorder.dispatch(view, ActionKind.REVEAL)
-    assert [message.expires for message in recorder.sent] == [10, 20, None]
+    recorder.dispatch(view, ActionKind.REVEAL, left=100)
+    recorder.dispatch(view, ActionKind.EXAMINE, left=100)
+    assert [message.expires for message in recorder.sent] == [10, 20, None, None]
+
+
+def test_draws_of_strangers_jobs_stand_before_a_reveal_for_a_minute_at_most() -> None:
+    recorder, view = Recorder(), some_view()
+    for _ in range(20):
+        recorder.dispatch(view, ActionKind.DRAW)
+        recorder.now += 1000
+    assert [message.expires for message in recorder.sent][:3] == [10, 20, 40]
+    assert max(message.expires or 10**9 for message in recorder.sent) == LONGEST_QUEUED
+
+
+@pytest.mark.parametrize("failing_until", [0, 100, 500, 590])
+def test_a_reveal_that_failed_many_times_is_sent_again_before_its_window_ends(failing_until: int) -> None:
+    recorder, view = Recorder(), some_view()
+    start, sent_at = recorder.now, []
+    for second in range(600):
+        recorder.now = start + second
+        if recorder.dispatch(view, ActionKind.REVEAL, left=600 - second):
+            sent_at.append(second)
+    # once the node answers or gas is cheap again, three quarters of what was left then are still there
+    again = min(second for second in sent_at if second >= failing_until)
+    assert again - failing_until <= max((600 - failing_until) / 3, LEAST_WAIT)
+    assert len(sent_at) < 40
 
 
 def test_a_new_reason_is_sent_at_once_and_its_waits_begin_anew() -> None:
@@ -133,3 +159,8 @@ def test_a_dead_broker_is_named_without_its_password() -> None:
     with pytest.raises(BrokerUnreachable, match="QUORATE_BROKER_URL") as raised:
         publish(Message("quorate.act", ({}, "draw")))
     assert "s3cret" not in str(raised.value)
+
+
+def test_a_coordinator_never_loads_what_runs_models() -> None:
+    code = "import sys, coordinator.daemon; sys.exit({'onnxruntime', 'onnx'} & sys.modules.keys() != set())"
+    assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0

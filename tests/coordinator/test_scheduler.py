@@ -18,6 +18,7 @@ from contracts.tally import Tally
 from coordinator.clock import Clock
 from coordinator.job_view import JobSeat, JobView
 from coordinator.scheduler import MOST_TURNS, ActionKind, Operator, Rules, next_actions, reasons
+from coordinator.settings import load
 from tests.coordinator.lives import Lives
 from tests.coordinator.toy_chain import (
     ORACLE,
@@ -200,6 +201,74 @@ def test_operators_take_turns_and_nobody_waits_for_ever() -> None:
     waits = sorted(first_block(worker) - 103 for worker in workers)
     assert waits[:MOST_TURNS] == list(range(MOST_TURNS))
     assert set(waits[MOST_TURNS:]) == {MOST_TURNS}
+
+
+def disputed(**more: object) -> JobView:
+    roots = {RIGHT: Tally(seats=2), WRONG: Tally(seats=3)}
+    return replace(view(OPENED, roots=roots), **more)  # type: ignore[arg-type]
+
+
+def first_to_examine(
+    made: JobView, workers: list[ChecksumAddress], end: int, *, quiet: int = 0
+) -> dict[ChecksumAddress, int]:
+    """The second after T at which each worker examines; `quiet` blocks without an event until T + 80, one a second after."""
+    found = {}
+    for worker in workers:
+        who = me(address=worker, stakers=workers)
+        for now in range(T + 80, end):
+            at = clock(now, number=200, confirmed=made.block + quiet + now - T - 80)
+            if K.EXAMINE in due(made, at, who, Rules(turn_seconds=1)):
+                found[worker] = now - T
+                break
+    return found
+
+
+def test_operators_take_turns_at_disputes_so_that_not_all_of_them_pay_for_one_refutation() -> None:
+    workers = [worker_address(number) for number in range(5)]
+    found = first_to_examine(disputed(), workers, T + 200)
+    assert sorted(found.values()) == [80, 81, 82, 83, 84]
+
+
+def test_no_turn_outlasts_a_quarter_of_the_window_though_events_start_them_anew_for_ever() -> None:
+    workers = [worker_address(number) for number in range(20)]
+    window = JOB.terms.challenge_window
+    found = first_to_examine(disputed(), workers, T + 80 + window, quiet=-10_000)
+    assert len(found) == len(workers)
+    assert max(found.values()) <= 80 + -(-window // 4)
+
+
+def test_a_demand_on_the_right_root_waits_for_nobodys_turn_after_a_quarter_of_its_window() -> None:
+    workers = [worker_address(number) for number in range(20)]
+    response = JOB.terms.response_window
+    asked = disputed(
+        state=replace(OPENED, demanded_levels=1),
+        roots={RIGHT: Tally(seats=5, open_demands=1)},
+        demands={Node(RIGHT, 0, 0): Demand(OTHER, T + 80 + response, False, 10, NOBODY)},
+    )
+    found = first_to_examine(asked, workers, T + 80 + response, quiet=-10_000)
+    assert len(found) == len(workers)
+    assert max(found.values()) <= 80 + -(-response // 4)
+
+
+def test_what_is_urgent_says_how_long_it_can_wait() -> None:
+    sealed = view(replace(FULL, commit_ended_at=0), seats={ME: MY_SEAT})
+    (reveal,) = next_actions(sealed, me(), clock(T + 185, confirmed_time=T + 130))
+    assert (reveal.kind, reveal.left) == (K.REVEAL, JOB.terms.commit_window + JOB.terms.reveal_window - 185)
+    demand = Demand(OTHER, T + 95, False, 10, NOBODY)
+    asked = opened(right=Tally(seats=5, open_demands=1))
+    (examine,) = next_actions(replace(asked, demands={Node(RIGHT, 0, 0): demand}), me(), clock(T + 90))
+    assert (examine.kind, examine.left) == (K.EXAMINE, 5)
+    (infer,) = next_actions(view(DRAWN), me(), clock(T))
+    assert infer.left is None
+
+
+def test_a_job_of_more_items_than_can_be_counted_is_left_alone() -> None:
+    endless = Job(REQUESTER, 1, terms(item_count=(1 << 40) - 1))
+    rules = load(most_items=1 << 50, chunk_depth=4).rules
+    made = replace(view(DRAWN), job=endless)
+    assert due(made, clock(T), rules=rules) == set()
+    assert due(view(DRAWN), clock(T), rules=rules) == {K.INFER}
+    assert due(replace(view(NEW), job=endless), clock(T, number=103), rules=rules) == set()
 
 
 def test_the_order_of_turns_differs_from_job_to_job() -> None:

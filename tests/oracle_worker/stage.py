@@ -29,8 +29,8 @@ from oracle_worker import challenges, computing, duties, settings
 from oracle_worker.disputes import Action
 from oracle_worker.inference import Inference, OnnxInference
 from oracle_worker.model_store import Model
+from oracle_worker.queues import COLLECT
 from oracle_worker.result import Done, Nothing, Result
-from oracle_worker.tasks import COLLECT
 from oracle_worker.worker import RoleContexts
 
 ETHER = 10**18

@@ -20,8 +20,8 @@ from oracle_worker.disputes import GiveLeaf, GiveNodes, MakeDemand, MakeRefutati
 from oracle_worker.job_codec import action_from_json, action_to_json, job_to_json
 from oracle_worker.messages import ForgedMessage
 from oracle_worker.policy import PolicyRefusal
+from oracle_worker.queues import DISPUTE
 from oracle_worker.result import Done
-from oracle_worker.tasks import DISPUTE
 from tests.oracle_worker.stage import ETHER, WINDOW, Liar, Operator, Posted, Stage, done, new_stage, nothing
 
 Rows = NDArray[np.uint8]

@@ -15,17 +15,17 @@ from contracts.endpoint import Call
 from contracts.job import Outcome, Phase
 from contracts.merkle import MerkleTree, result_leaf
 from models import interpreter
-from oracle_worker import computing, duties
+from oracle_worker import computing, duties, policy
 from oracle_worker.chain_view import UnknownJob
-from oracle_worker.collection import ChunkConflict
+from oracle_worker.collection import ChunkConflict, Collection
 from oracle_worker.data import DataMismatch, DataSizeMismatch
 from oracle_worker.job_codec import BadMessage
 from oracle_worker.messages import ForgedMessage
 from oracle_worker.model_store import ModelNotFound, WrongModel
 from oracle_worker.policy import PolicyRefusal
+from oracle_worker.queues import COLLECT, DISPUTE
 from oracle_worker.result import Nothing
 from oracle_worker.salt import NotOurs
-from oracle_worker.tasks import COLLECT, DISPUTE
 from tests.models.random_networks import random_networks
 from tests.oracle_worker.stage import ETHER, WINDOW, Operator, Posted, Stage, done, new_stage, nothing
 
@@ -361,6 +361,20 @@ def test_a_job_outside_the_policy_is_left_to_others(stage: Stage, wine: Rows, gi
     (one,) = jury = stage.jury(1, **given)
     posted = drawn(stage, wine, jury)
     with pytest.raises(PolicyRefusal, match=named):
+        one.commit(posted)
+    assert stage.state(posted).granted_seats == 0
+
+
+def test_a_job_of_more_chunks_than_can_be_counted_is_refused_before_anything_is_counted(
+    stage: Stage, wine: Rows, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (one,) = jury = stage.jury(1, chunk_depth=0)
+    posted = drawn(stage, wine, jury)
+    monkeypatch.setattr(policy, "MOST_CHUNKS", 177)
+    monkeypatch.setattr(Collection, "missing", lambda *_: pytest.fail("the chunks were counted"))
+    with pytest.raises(PolicyRefusal, match="178 chunks at this chunk_depth"):
+        duties.commit(one.roles.signer, posted.job)
+    with pytest.raises(PolicyRefusal, match="178 chunks at this chunk_depth"):
         one.commit(posted)
     assert stage.state(posted).granted_seats == 0
 

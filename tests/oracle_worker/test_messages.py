@@ -21,8 +21,8 @@ from contracts.job import NOBODY, TERMS_TYPES, Job, Terms, data_uri_hash
 from oracle_worker import salt
 from oracle_worker.job_codec import BadMessage, action_from_json, job_from_json, job_to_json
 from oracle_worker.messages import BadSecret, Domain, ForgedMessage, Seal, load_secret
+from oracle_worker.queues import COLLECT, DISPUTE
 from oracle_worker.salt import NotOurs, SealedRoot
-from oracle_worker.tasks import COLLECT, DISPUTE
 
 URI = "https://example.org/rows.bin"
 TERMS = Terms(

@@ -24,11 +24,11 @@ from contracts.commitment import SeatStatus
 from contracts.deployment import BadDeployment
 from contracts.disputes import Node
 from contracts.job import Outcome, Phase
-from oracle_worker import settings, tasks, worker
+from oracle_worker import queues, settings, worker
 from oracle_worker.job_codec import job_to_json
 from oracle_worker.messages import BadSecret
+from oracle_worker.queues import ACT, COLLECT, DISPUTE, EXAMINE, INFER, make_sender
 from oracle_worker.settings import BadSettings
-from oracle_worker.tasks import ACT, COLLECT, DISPUTE, EXAMINE, INFER, make_app
 from oracle_worker.worker import RoleContexts, embedded
 from tests.oracle_worker.stage import ETHER, WINDOW, Liar, Operator, Posted, Stage
 from tests.requirements import missing
@@ -144,14 +144,14 @@ def test_forged_and_malformed_messages_change_nothing_and_stop_nobody(
 
 
 def test_messages_are_json_and_workers_take_no_orders_from_the_broker(operator: Operator) -> None:
-    app = make_app(operator.roles.settings)
+    app = make_sender(operator.roles.settings)
     assert app.conf.accept_content == ["json"]
     assert app.conf.worker_enable_remote_control is False
     assert (app.conf.task_acks_late, app.conf.task_reject_on_worker_lost) == (True, True)
     assert app.conf.result_backend is None
-    real = make_app(settings.load(broker_url="redis://127.0.0.1/0", visibility_timeout=77))
+    real = make_sender(settings.load(broker_url="redis://127.0.0.1/0", visibility_timeout=77))
     assert real.conf.broker_transport_options["visibility_timeout"] == 77
-    assert set(tasks.ROLES) == {INFER, EXAMINE, ACT, COLLECT, DISPUTE}
+    assert set(queues.ROLES) == {INFER, EXAMINE, ACT, COLLECT, DISPUTE}
 
 
 def test_what_is_wrong_with_a_roles_settings_is_said_before_it_starts(stage: Stage, tmp_path: Path) -> None:
@@ -247,7 +247,7 @@ def test_roles_work_as_processes_on_redis_and_survive_being_killed(
     environment = {**os.environ, **given}
     signing = {**environment, keystore.ENVIRONMENT_KEY: operator.account.key.hex()}
     log = tmp_path / "worker.log"
-    app = make_app(settings.load(broker_url=broker, visibility_timeout=4))
+    app = make_sender(settings.load(broker_url=broker, visibility_timeout=4))
     app.send_task(ACT, [job, "draw"])
     with process("signer", signing, log):
         until(lambda: stage.phase(posted) == Phase.COMMITTING)
