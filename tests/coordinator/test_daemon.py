@@ -93,7 +93,8 @@ def test_a_worker_is_told_each_step_of_a_jobs_life(chain: OracleChain, tmp_path:
         eventually(lambda: "reveal" in sent.tasks_of())
         for worker, tree in ((0, right), (1, wrong), (2, right), (3, right)):
             chain.reveal(job, worker, tree.root)
-        chain.mine(6)  # whoever's turn it is, ours has come
+        chain.advance(10)
+        chain.mine(12)  # whoever's turn it is, ours has come
         eventually(lambda: "quorate.examine" in sent.tasks_of())
         result, given = chain.proofs(wrong, 0)
         chain.send(0, chain.contracts.disputes.refute(job, result, given))
