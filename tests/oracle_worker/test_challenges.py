@@ -13,6 +13,7 @@ from web3.types import TxReceipt
 from contracts import gas_budget, merkle
 from contracts.disputes import InputProof, Node, ResultProof
 from contracts.job import Outcome, Phase
+from coordinator.devnet import find_anvil
 from oracle_worker import challenges, duties
 from oracle_worker.challenges import OwnResultWrong
 from oracle_worker.computing import prepare
