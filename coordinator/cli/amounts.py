@@ -19,7 +19,8 @@ def parse(text: str) -> int:
         raise ValueError(f"{text!r} is no amount: write wei (25000) or a unit (0.1 ether, 3 gwei)")
     whole, fraction = found[1], (found[2] or "").rstrip("0")
     if len(fraction) > UNITS[unit]:
-        raise ValueError(f"{text!r} is not a whole number of wei: {unit} has {UNITS[unit]} decimal places")
+        advice = "is it meant as ether?" if unit == "wei" else f"{unit} has {UNITS[unit]} decimal places"
+        raise ValueError(f"{text!r} is not a whole number of wei: {advice}")
     wei = int((whole + fraction.ljust(UNITS[unit], "0"))[:80])
     if wei > _MOST:
         raise ValueError(f"{text!r} is more than any contract here can hold (2^96 - 1 wei)")

@@ -41,6 +41,22 @@ class Options:
         return Options(**{f.name: getattr(given, f.name) or getattr(self, f.name) for f in fields(Options)})
 
 
+class WhichKey(keystore.KeystoreError):
+    """No key was chosen, and the folder does not hold exactly one."""
+
+    def __init__(self, folder: Path, have: list[keystore.StoredKey]) -> None:
+        if have:
+            kept = ", ".join(key.address for key in have)
+            super().__init__(
+                f"several keys are kept: choose one with --key ADDRESS or QUORATE_KEY; {folder} holds {kept}"
+            )
+        else:
+            super().__init__(
+                f"{folder} holds no key yet: make one with `quorate keys new`, or keep the one of QUORATE_PRIVATE_KEY with "
+                "`quorate keys import`"
+            )
+
+
 class Setup:
     """One invocation's set-up. Nothing is read, asked for or connected before a command needs it."""
 
@@ -80,7 +96,8 @@ class Setup:
         path = self.network.deployment
         if path is None:
             raise BadDeployment(
-                "no deployment is named: run `quorate deploy`, choose a --network that has one, or set QUORATE_DEPLOYMENT"
+                "no deployment is named: run `quorate deploy`, choose a --network that has one (--rpc alone does not take "
+                "the default profile's), or set QUORATE_DEPLOYMENT"
             )
         deployment = Deployment.load(path)
         if self.network.chain_id not in (None, deployment.chain_id):
@@ -181,7 +198,7 @@ class Setup:
     def _only_key(self) -> keystore.StoredKey:
         have = keystore.list_keys(self.key_folder)
         if len(have) != 1:
-            raise keystore.KeyNotFound("(none given)" if not have else "(give --key)", self.key_folder, have)
+            raise WhichKey(self.key_folder, have)
         return have[0]
 
 

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from enum import IntEnum
 from typing import NamedTuple
 
 from contracts import errors, keystore, transactor
 from contracts.deployment import BadDeployment
 from contracts.endpoint import ChainError
+from contracts.job import Phase
 from coordinator import profiles
 
 
@@ -64,6 +66,7 @@ ADVICE = {
     "UnknownModel": "register it first: `quorate model register`",
     "WindowOutOfBounds": "choose a window within those bounds; challenge must be at least as long as commit",
     "WrongPhase": "that window is over or not yet open: `quorate job show` says where the job stands",
+    "ZeroAmount": "give more than nothing",
 }
 """What to do about a contract's refusal, by its error's name."""
 
@@ -92,11 +95,22 @@ def explain(error: BaseException) -> Failure | None:
 def _explain_revert(error: errors.Reverted) -> Failure:
     if not isinstance(error, errors.OracleRevert):
         return Failure(ExitCode.REFUSED, f"the contract refused: {error}")
-    values = ", ".join(f"{name} {_value(value)}" for name, value in error.args_by_name.items())
+    named = _phases_named(error.args_by_name) if error.name == "WrongPhase" else error.args_by_name
+    values = ", ".join(f"{name} {_value(value)}" for name, value in named.items())
     advice = ADVICE.get(error.name)
     sentence = f"the contract refused: {error.name}" + (f" ({values})" if values else "")
     code = _CODES_BY_REVERT.get(error.name, ExitCode.REFUSED)
     return Failure(code, f"{sentence}: {advice}" if advice else sentence)
+
+
+def _phases_named(values: Mapping[str, object]) -> dict[str, object]:
+    """The arguments of WrongPhase with words for the numbers that are phases."""
+    names = {phase.value: phase.name.lower() for phase in Phase}
+    is_phase = {"current", "needed"}
+    return {
+        name: names.get(value, value) if name in is_phase and isinstance(value, int) else value
+        for name, value in values.items()
+    }
 
 
 def _value(value: object) -> str:

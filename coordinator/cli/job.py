@@ -12,7 +12,7 @@ import typer
 from contracts import errors
 from contracts.compute_oracle import ComputeOracle
 from contracts.endpoint import NOWHERE
-from contracts.job import Job, Terms
+from contracts.job import Job, Outcome, Terms
 from contracts.keystore import KeystoreError
 from contracts.tally import is_winner
 from coordinator.cli import amounts, model_source, rows, terms
@@ -148,7 +148,7 @@ def submit(
     requester = setup.account.address
     job = Job(requester, secrets.randbits(64) if nonce is None else nonce, wanted)
     job_id = job.id(setup.deployment.chain_id, setup.deployment.oracle)
-    setup.out.note(f"job 0x{job_id.hex()}")  # known before it is sent, so that nothing can lose it
+    setup.out.note(f"creating job 0x{job_id.hex()}")  # known before it is sent, so that nothing can lose it
     receipt = setup.send(contracts.oracle.create_job(job.nonce, wanted, uri), "creating the job")
     setup.out.record(
         {
@@ -175,7 +175,10 @@ def settle(setup: Setup, job: Annotated[str, typer.Argument(help="The job's id."
     call = setup.contracts.oracle.settle(view.job, winners[0] if winners else bytes(32))
     receipt = setup.send(call, "settling")
     state = setup.contracts.oracle.job_state(job_id)
-    setup.out.record({"job_id": job_id, "outcome": state.outcome, "root": state.root, **receipt_facts(receipt)})
+    root = state.root if state.outcome is Outcome.ACCEPTED else None
+    setup.out.record({"job_id": job_id, "outcome": state.outcome, "root": root, **receipt_facts(receipt)})
+    if root is None:
+        setup.out.note("The whole reward is the requester's again: `quorate stake withdraw` with that key pays it out.")
 
 
 def _read(setup: Setup, model: Model, data: Path, card: Path | None) -> NDArray[np.uint8]:

@@ -63,7 +63,7 @@ def watch(
     timeout: Annotated[int | None, typer.Option(min=1, help="Give up after so many seconds.")] = None,
     every: Annotated[float, typer.Option(min=0.2, help="Seconds between looks.")] = 1.0,
 ) -> None:
-    """Print a job's events and phases as they come, until it is settled. With --json: one document a line."""
+    """Print events and phases as they come, until the job is settled or only you would settle it. --json: one a line."""
     job_id = parse_hash(job, "job id")
     began = time.monotonic()
     seen: set[tuple[bytes, int]] = set()
@@ -83,6 +83,14 @@ def watch(
             setup.out.line({"phase": now, "until": Time(ends), "block": head.number, "time": head.time}, text)
         if now is Phase.SETTLED:
             return
+        if (
+            now is Phase.SETTLING and not view.seats
+        ):  # workers settle only what they have a seat in: it could take for ever
+            raise Refusal(
+                ExitCode.UNFINISHED,
+                f"nobody took a seat, so no worker settles the job: run `quorate job settle 0x{job_id.hex()}`, which gives "
+                "the requester the reward back (`quorate stake withdraw` pays it out)",
+            )
         if timeout is not None and time.monotonic() - began >= timeout:
             raise Refusal(
                 ExitCode.UNFINISHED, f"the job is still {shown(now)} after {timeout} s; watch it again, or longer"

@@ -36,7 +36,7 @@ class Model:
 
 
 def find(named: str) -> Model:
-    """The model that the text names. Raises Refusal, NotCanonical, models.zoo.UnknownModel, OSError."""
+    """The model that the text names. Raises Refusal, models.zoo.UnknownModel, OSError."""
     from models import zoo
 
     path = Path(named).expanduser()
@@ -49,11 +49,16 @@ def find(named: str) -> Model:
 
 
 def of_file(path: Path) -> Model:
-    """The model in an ONNX file, and its card where one lies beside it. Raises NotCanonical, OSError."""
+    """The model in an ONNX file, and its card where one lies beside it. Raises Refusal naming file, node, rule; OSError."""
     from models.canonical import from_onnx
+    from models.form import RefusedModel
 
+    try:
+        network = from_onnx(path)
+    except RefusedModel as refused:
+        raise Refusal(ExitCode.BAD_INPUT, f"{path}: {refused}") from refused
     beside = [card for card in (path.with_suffix(".card.json"), path.with_name("card.json")) if card.is_file()]
-    return _made(path.stem, from_onnx(path), read_card(beside[0]) if beside else None)
+    return _made(path.stem, network, read_card(beside[0]) if beside else None)
 
 
 def of_id(model_id: bytes) -> Model:

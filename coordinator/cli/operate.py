@@ -54,6 +54,11 @@ def worker(
     confirmations: Confirmations = None,
 ) -> int:
     """Work as an operator: run the models of jobs, stake on the results, refute wrong ones. Until Ctrl-C."""
+    for folder in (*(model_folder or ()), *(data_folder or ())):
+        if not folder.is_dir():
+            raise Refusal(
+                ExitCode.BAD_INPUT, f"{folder} is no folder: make it, or correct --model-folder or --data-folder"
+            )
     given = _shared(setup, broker, confirmations)
     if work_folder is not None:
         given["work_folder"] = work_folder
@@ -122,6 +127,9 @@ def _run_all(setup: Setup, given: dict[str, Any]) -> None:
             setup.out.record(
                 {"worker": account.address, "oracle": setup.deployment.oracle, "work_folder": settings.work_folder}
             )
+            stake, _, _ = setup.contracts.oracle.account(account.address)
+            if not stake.bonded:
+                setup.out.note("Nothing is staked: this checks others and takes no seat until `quorate stake deposit`.")
             daemon.run(stop)
     finally:
         daemon.close()

@@ -80,7 +80,11 @@ def _calibration(path: Path, scaling: Scaling | None) -> tuple[NDArray[np.uint8]
 
 def _read_features(path: Path) -> tuple[list[str], NDArray[np.float64]]:
     """Column names (made up where there is no header) and values (n, f) of a CSV file. Raises Refusal, OSError."""
-    lines = path.read_text("utf-8-sig").splitlines()
+    try:
+        text = path.read_text("utf-8-sig")
+    except UnicodeDecodeError as error:
+        raise Refusal(ExitCode.BAD_INPUT, f"{path}: not a CSV file in UTF-8 ({error})") from error
+    lines = text.splitlines()
     if not lines:
         raise Refusal(ExitCode.BAD_INPUT, f"{path}: no rows; one line an item is expected")
     cells = [cell.strip() for cell in lines[0].split(",")]
@@ -88,7 +92,11 @@ def _read_features(path: Path) -> tuple[list[str], NDArray[np.float64]]:
     try:
         values = np.loadtxt(lines[has_header:], delimiter=",", ndmin=2, dtype=np.float64)
     except ValueError as error:
-        raise Refusal(ExitCode.BAD_INPUT, f"{path}: {error}") from error
+        place = f"rows counted from 0 after the header, columns {', '.join(cells)}" if has_header else "counted from 0"
+        raise Refusal(
+            ExitCode.BAD_INPUT,
+            f"{path}: {str(error).rstrip('.')} ({place}); every column must be a number and a feature: leave others out",
+        ) from error
     return (cells if has_header else [f"feature-{column}" for column in range(len(cells))]), values
 
 

@@ -27,3 +27,6 @@ def log_progress() -> None:
         log = logging.getLogger(floor)
         if not log.isEnabledFor(logging.INFO):
             log.setLevel(logging.INFO)
+    if not logging.getLogger().isEnabledFor(logging.DEBUG):
+        # what it warns of for memory:// is that no host was named: there is none, and a broker's failures are raised
+        logging.getLogger("kombu.connection").setLevel(logging.ERROR)

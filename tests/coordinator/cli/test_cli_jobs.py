@@ -158,7 +158,8 @@ def test_two_keys_want_to_be_chosen_between(
 ) -> None:
     second = keep_key(home, monkeypatch, 1)
     ran = cli("stake", "show")
-    assert ran.code == ExitCode.KEY and requester in ran.err and second in ran.err and "--key" in ran.err
+    assert ran.code == ExitCode.KEY and requester in ran.err and second in ran.err
+    assert "several keys are kept: choose one with --key" in ran.err
     assert cli("stake", "show", "--key", second, "--json").data["address"] == second
     file = home / "keys" / f"{second}.json"
     assert cli("stake", "show", "--key", file, "--json").data["address"] == second
@@ -404,13 +405,18 @@ def test_a_job_whose_window_passed_without_a_jury_expires_and_gives_the_reward_b
     network.transactor(WORKER).send(network.contracts.oracle.draw(job_id, header))
     network.pass_time(301)
     assert "it found no jury in time" in cli("job", "show", job).out
+    watched = cli("job", "watch", job, "--json")
+    assert watched.code == ExitCode.UNFINISHED and f"`quorate job settle {job}`" in json.loads(watched.err)["error"]
+    assert json.loads(watched.out.splitlines()[-1])["phase"] == "settling"
     waiting = cli("verdict", "get", job, 0)
     assert waiting.code == ExitCode.UNFINISHED and "quorate job settle" in waiting.err
-    assert cli("job", "settle", job, "--json").data["outcome"] == "expired"
+    settled = cli("job", "settle", job, "--json")
+    assert settled.data["outcome"] == "expired" and settled.data["root"] is None
+    assert "`quorate stake withdraw`" in settled.err
     ended = cli("verdict", "get", job, 0)
     assert ended.code == ExitCode.NOT_FOUND and "its window passed without a jury" in ended.err
     late = cli("job", "settle", job)
-    assert late.code == ExitCode.REFUSED and "WrongPhase" in late.err
+    assert late.code == ExitCode.REFUSED and "current settled, needed settling" in late.err
     ran = cli("stake", "withdraw", "--json")
     assert ran.code == 0 and int(ran.data["withdrawn"]) >= 10**16
 

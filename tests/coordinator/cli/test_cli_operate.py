@@ -184,6 +184,14 @@ def test_a_compute_process_without_a_key_must_be_told_whose_it_is(
     assert ran.code == ExitCode.USAGE and "--broker" in ran.err
 
 
+@pytest.mark.parametrize("option", ["--data-folder", "--model-folder"])
+def test_a_folder_that_is_not_there_stops_a_worker_before_it_starts(
+    cli: Cli, network: Chain, requester: str, tmp_path: Path, option: str
+) -> None:
+    ran = cli("worker", option, tmp_path / "nowhere")
+    assert ran.code == ExitCode.BAD_INPUT and f"{tmp_path / 'nowhere'} is no folder" in ran.err
+
+
 def test_a_worker_without_a_key_or_with_a_wrong_passphrase_does_not_start(
     cli: Cli, network: Chain, home: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -204,6 +212,7 @@ def test_a_whole_operator_starts_and_stops_in_one_process(
         assert facts["worker"] == address
         code, err = worker.stop()
         assert code == 0 and "Traceback" not in err, err
+        assert "Nothing is staked" in err and "No hostname was supplied" not in err
 
 
 # ---- doctor ----
