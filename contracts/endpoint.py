@@ -189,6 +189,8 @@ class Endpoint:
 
 
 def _provider(url: str) -> HTTPProvider:
+    if not url.startswith(("http://", "https://")):
+        raise ChainUnreachable("the given URL", "a JSON-RPC URL begins with http:// or https://")
     retry = ExceptionRetryConfiguration(
         errors=(requests.ConnectionError, requests.Timeout), retries=3, backoff_factor=0.125
     )
