@@ -1,1 +1,0 @@
-"""Consumers and whole applications on top of the protocol."""
