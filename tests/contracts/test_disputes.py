@@ -109,6 +109,7 @@ def test_an_output_that_differs_in_one_bit_is_refuted(new_world: NewWorld) -> No
     lie = Claim(outputs)
     play.vote(ann=play.truth, bob=lie, cat=lie)
     play.refute("ann", lie, 2)
+    assert play.tally(lie).refuted
 
 
 def test_every_wrong_root_is_refuted_and_not_only_the_leading_one(new_world: NewWorld) -> None:

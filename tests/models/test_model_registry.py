@@ -208,7 +208,7 @@ def test_a_malformed_program_is_refused_by_name_and_not_registered(
     registry: Registry, program: bytes, error: str
 ) -> None:
     reverts(registry, error, "register", [], program)
-    reverts(registry, "UnknownModel", "execute", model_id(program), bytes(3))
+    assert reverts(registry, "UnknownModel", "execute", model_id(program), bytes(3)) == (model_id(program),)
 
 
 @pytest.mark.parametrize("length", range(1, len(PROGRAM)))
