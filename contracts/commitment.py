@@ -10,8 +10,10 @@ from typing import Any
 from eth_typing import ChecksumAddress
 from eth_utils import keccak, to_canonical_address
 
-DIGEST_BYTES = 29
-"""A seat stores this much of the commitment, then of the root."""
+DATA_UNAVAILABLE = keccak(text="DATA_UNAVAILABLE")
+"""What a worker reveals as its root if it cannot get data that matches the data root."""
+DIGEST_BYTES = 27
+TAG_BYTES = 3
 
 
 class SeatStatus(IntEnum):
@@ -20,28 +22,30 @@ class SeatStatus(IntEnum):
     NONE = 0
     SEALED = 1
     REVEALED = 2
-    RELEASED = 3
 
 
 @dataclass(frozen=True, slots=True)
 class Seat:
-    """A worker's seats in one job."""
+    """A worker's seats in one job, as one of its lanes holds them; stake.Account.lanes says whether still.
+
+    What a lane held stays there after the release, until the next job overwrites it.
+    """
 
     digest: bytes
-    """The commitment's first 29 bytes while sealed, the root's digest once revealed."""
+    """Of the job and the commitment while sealed, of the job and the root once revealed."""
+    tag: bytes
+    """Of the job's seed: tells a worker's jobs apart."""
     count: int
     status: SeatStatus
 
     @classmethod
     def of_tuple(cls, values: Sequence[Any]) -> Seat:
         """From what an ABI decoder made of the struct."""
-        return cls(bytes(values[0]), int(values[1]), SeatStatus(values[2]))
+        return cls(bytes(values[0]), bytes(values[1]), int(values[2]), SeatStatus(values[3]))
 
-    def holds(self, commitment_or_root: bytes) -> bool:
-        """Whether the seat is sealed with this commitment, or revealed with this root."""
-        if self.status == SeatStatus.SEALED:
-            return self.digest == commitment_or_root[:DIGEST_BYTES]
-        return self.status == SeatStatus.REVEALED and self.digest == digest_of(commitment_or_root)
+    def holds(self, job_id: bytes, word: bytes) -> bool:
+        """Whether these are seats of this job, sealed with this commitment or revealed with this root."""
+        return self.status != SeatStatus.NONE and self.digest == digest_of(job_id, word)
 
 
 def compute(job_id: bytes, worker: ChecksumAddress, root: bytes, salt: bytes) -> bytes:
@@ -49,9 +53,15 @@ def compute(job_id: bytes, worker: ChecksumAddress, root: bytes, salt: bytes) ->
     return keccak(job_id + bytes(12) + to_canonical_address(worker) + root + salt)
 
 
-def digest_of(root: bytes) -> bytes:
-    """What names a root in 29 bytes: hashed before it is cut, or every word that begins like a root would pass for it."""
-    return keccak(root)[:DIGEST_BYTES]
+def digest_of(job_id: bytes, word: bytes) -> bytes:
+    """What a lane holds of a job's commitment, or of a job's root, 27 bytes: whoever shows the word shows which job the
+    lane is for."""
+    return keccak(job_id + word)[:DIGEST_BYTES]
+
+
+def tag_of(seed: bytes) -> bytes:
+    """What a lane holds of a job's seed, 3 bytes."""
+    return seed[:TAG_BYTES]
 
 
 def seal(root: bytes, secret: bytes, commitment: bytes) -> bytes:

@@ -13,6 +13,7 @@ from contracts.abi import artifact
 from contracts.commitment import Seat
 from contracts.endpoint import Call, Endpoint, call_of
 from contracts.job import Job, JobState, Phase, Terms
+from contracts.signed_commit import SignedCommit
 from contracts.stake import Account
 from contracts.tally import Tally
 
@@ -25,8 +26,8 @@ class Bounds:
     max_window: int = 7 * 24 * 3600
     unbonding_period: int = 14 * 24 * 3600
     block_time: int = 12
-    max_item_count: int = 2**32
-    max_seats: int = 1024
+    max_item_count: int = 2**32 - 1
+    max_seats: int = 255
     reference_price: int = 10**9
 
     def as_tuple(self) -> tuple[int, ...]:
@@ -46,6 +47,31 @@ DEV_BOUNDS = Bounds(min_window=1, max_window=3600, unbonding_period=4000, block_
 """Windows of seconds, for a dev chain."""
 
 
+@dataclass(frozen=True, slots=True)
+class SeatRef:
+    """A worker's seats in a job, by the lane they are in."""
+
+    worker: ChecksumAddress
+    lane: int
+
+    def as_tuple(self) -> tuple[ChecksumAddress, int]:
+        """In the order of the ABI."""
+        return (self.worker, self.lane)
+
+
+@dataclass(frozen=True, slots=True)
+class Opening:
+    """What opens a worker's commitment to a root; the salt is 32 bytes."""
+
+    worker: ChecksumAddress
+    lane: int
+    salt: bytes
+
+    def as_tuple(self) -> tuple[ChecksumAddress, int, bytes]:
+        """In the order of the ABI."""
+        return (self.worker, self.lane, self.salt)
+
+
 class ComputeOracle:
     """The oracle's own half: stake, jobs, verdicts. Disputes are contracts.disputes.Disputes at the same address."""
 
@@ -57,11 +83,11 @@ class ComputeOracle:
     # ---- Writes, in lifecycle order ----
 
     def deposit(self, amount: int) -> Call:
-        """Bond `amount` wei of the sender's."""
+        """Bond `amount` wei of the sender's, whole gwei."""
         return self._call("deposit", value=amount)
 
     def unbond(self, amount: int) -> Call:
-        """Start to unbond `amount` wei of free stake."""
+        """Start to unbond `amount` wei of free stake, whole gwei."""
         return self._call("unbond", amount)
 
     def withdraw(self, to: ChecksumAddress) -> Call:
@@ -69,28 +95,47 @@ class ComputeOracle:
         return self._call("withdraw", to)
 
     def create_job(self, nonce: int, terms: Terms, data_uri: str) -> Call:
-        """Create a job; the reward goes with it."""
-        return self._call("createJob", nonce, terms.as_tuple(), data_uri, value=terms.reward)
+        """Create a job; reward and audit bond go with it."""
+        return self._call("createJob", nonce, terms.as_tuple(), data_uri, value=terms.payment)
 
     def draw(self, job_id: bytes, proof: bytes) -> Call:
         """Draw the jury; proof is the seed block's RLP-encoded header."""
         return self._call("draw", job_id, proof)
 
-    def commit(self, job: Job, commitment: bytes, sealed_root: bytes, tickets: Sequence[int]) -> Call:
+    def commit(self, job: Job, lane: int, commitment: bytes, sealed_root: bytes, tickets: Sequence[int]) -> Call:
         """Take seats with all winning tickets so far, ascending."""
-        return self._call("commit", job.as_tuple(), commitment, sealed_root, list(tickets))
+        return self._call("commit", job.as_tuple(), lane, commitment, sealed_root, list(tickets))
 
-    def reveal(self, job: Job, worker: ChecksumAddress, root: bytes, salt: bytes) -> Call:
-        """Open a worker's commitment."""
-        return self._call("reveal", job.as_tuple(), worker, root, salt)
+    def commit_for(self, job: Job, commits: Sequence[SignedCommit]) -> Call:
+        """The same for many workers, by their signatures; what `commit` would refuse is passed over."""
+        return self._call("commitFor", job.as_tuple(), [one.as_tuple() for one in commits])
 
-    def settle(self, job: Job, root: bytes = bytes(32)) -> Call:
-        """Record the outcome; root is the winner's, or anything where none wins."""
-        return self._call("settle", job.as_tuple(), root)
+    def reveal(self, job: Job, root: bytes, openings: Sequence[Opening]) -> Call:
+        """Open commitments to one root, of any workers; wrong ones are passed over."""
+        return self._call("reveal", job.as_tuple(), root, [one.as_tuple() for one in openings])
 
-    def release(self, job: Job, workers: Sequence[ChecksumAddress]) -> Call:
-        """Unlock, pay or write off the seats of `workers`."""
-        return self._call("release", job.as_tuple(), list(workers))
+    def settle(self, job: Job, root: bytes = bytes(32), seats: Sequence[SeatRef] = ()) -> Call:
+        """Record the outcome, and release `seats` of `root`; it is the winner's, or anything where none wins."""
+        return self._call("settle", job.as_tuple(), root, [one.as_tuple() for one in seats])
+
+    def release(self, job: Job, word: bytes, seats: Sequence[SeatRef]) -> Call:
+        """Unlock, pay or write off seats that share one fate.
+
+        word: the root they revealed; the commitment, for one worker's seats that were never opened.
+        """
+        return self._call("release", job.as_tuple(), word, [one.as_tuple() for one in seats])
+
+    def deliver(self, job: Job) -> Call:
+        """Tell the job's consumer how the job ended."""
+        return self._call("deliver", job.as_tuple())
+
+    def multicall(self, calls: Sequence[Call]) -> Call:
+        """Several calls of this contract in one transaction: all or nothing. ValueError for another contract's, and for
+        one that carries a payment."""
+        for call in calls:
+            if call.to != self.address or call.value != 0:
+                raise ValueError(f"a multicall is of {self.address} and carries no payment: {call}")
+        return self._call("multicall", [call.data for call in calls])
 
     # ---- Reads ----
 
@@ -107,29 +152,28 @@ class ComputeOracle:
         return bytes(self._read("jobIdOf", job.as_tuple()))
 
     def job_state(self, job_id: bytes, block: BlockIdentifier = "latest") -> JobState:
-        """The job's state; created_at is 0 if there is no such job."""
+        """The job's state; created_block is 0 if there is no such job."""
         return JobState.of_tuple(self._read("jobState", job_id, block=block))
 
     def phase(self, job: Job, block: BlockIdentifier = "latest") -> Phase:
         """The job's phase. Raises errors.UnknownJob."""
         return Phase(self._read("phaseOf", job.as_tuple(), block=block))
 
-    def seat(self, job_id: bytes, worker: ChecksumAddress, block: BlockIdentifier = "latest") -> Seat:
-        """A worker's seats in a job."""
-        return Seat.of_tuple(self._read("seatOf", job_id, worker, block=block))
+    def seat_at(self, worker: ChecksumAddress, lane: int, block: BlockIdentifier = "latest") -> Seat:
+        """What the worker's lane holds, or held last."""
+        return Seat.of_tuple(self._read("seatAt", worker, lane, block=block))
 
     def tally(self, job_id: bytes, root: bytes, block: BlockIdentifier = "latest") -> Tally:
-        """What is known of a root."""
+        """What is known of a root; its seats wherever they are counted."""
         return Tally.of_tuple(self._read("tallyOf", job_id, root, block=block))
 
-    def account(self, worker: ChecksumAddress, block: BlockIdentifier = "latest") -> tuple[Account, int, int]:
-        """(stake, wei unbonding, seconds from which those can be withdrawn)."""
-        stake, unbonding, ready_at = self._read("accountOf", worker, block=block)
-        return Account(*stake), unbonding, ready_at
+    def account(self, party: ChecksumAddress, block: BlockIdentifier = "latest") -> Account:
+        """What is bonded, locked, leaving and owed."""
+        return Account(*self._read("accountOf", party, block=block))
 
-    def credit(self, payee: ChecksumAddress, block: BlockIdentifier = "latest") -> int:
-        """Wei that the payee can withdraw at once."""
-        return int(self._read("creditOf", payee, block=block))
+    def credit(self, party: ChecksumAddress, block: BlockIdentifier = "latest") -> int:
+        """Wei that the party can withdraw at once."""
+        return self.account(party, block).credit
 
     def total_stake(self, block: BlockIdentifier = "latest") -> int:
         """Wei of all bonded stake."""

@@ -76,8 +76,33 @@ class InputProof:
         return (self.row, list(self.siblings))
 
 
+@dataclass(frozen=True, slots=True)
+class Gold:
+    """An item of the requester's verification set, opened: it stands at `position` of the tree under the gold root."""
+
+    position: int
+    index: int
+    output: bytes
+    salt: bytes
+    siblings: Sequence[bytes]
+
+    def as_tuple(self) -> tuple[Any, ...]:
+        """In the order of the ABI."""
+        return (self.position, self.index, self.output, self.salt, list(self.siblings))
+
+
+@dataclass(frozen=True, slots=True)
+class Audit:
+    """What became of a job's verification set, in the order of the Solidity struct."""
+
+    executor: ChecksumAddress = NOBODY
+    """Who showed by execution that an opened item is wrong."""
+    open_accusations: int = 0
+    """Opened against a root that says otherwise, and not yet executed."""
+
+
 class Disputes:
-    """Refute, demand and answer."""
+    """Refute, demand and answer; execute a whole job; open the verification set."""
 
     def __init__(self, endpoint: Endpoint, oracle: ChecksumAddress) -> None:
         self.endpoint = endpoint
@@ -99,17 +124,46 @@ class Disputes:
         """Answer a demand at the last level."""
         return self._call("answerLeaf", job.as_tuple(), result.as_tuple(), given.as_tuple())
 
+    def execute_job(self, job: Job, rows: bytes) -> Call:
+        """Execute every row of the job: rows are all of them, one after the other, each of the model's length."""
+        return self._call("executeJob", job.as_tuple(), rows)
+
+    def extend_challenge(self, job: Job, result: ResultProof, given: InputProof) -> Call:
+        """Give the resumable execution of one item one more response window."""
+        return self._call("extendChallenge", job.as_tuple(), result.as_tuple(), given.as_tuple())
+
+    def accuse(self, job: Job, gold: Gold, result: ResultProof) -> Call:
+        """Open an item of the verification set against a root whose leaf there says otherwise."""
+        return self._call("accuse", job.as_tuple(), gold.as_tuple(), result.as_tuple())
+
+    def judge(self, job: Job, gold: Gold, result: ResultProof, given: InputProof) -> Call:
+        """Execute an accused item: one of the two verdicts is wrong."""
+        return self._call("judge", job.as_tuple(), gold.as_tuple(), result.as_tuple(), given.as_tuple())
+
     def release_bounty(self, job: Job, root: bytes) -> Call:
         """Credit the refuter of `root`."""
         return self._call("releaseBounty", job.as_tuple(), root)
 
     def release_bond(self, job: Job, node: Node) -> Call:
-        """Credit a demand's bond to whom it belongs: the answerer, or the demander where the root was refuted or silenced."""
+        """Credit a demand's bond to whom it belongs: the answerer; the demander where the root was refuted, or is the
+        true one of a job executed whole; where it was silenced, the demander's share."""
         return self._call("releaseBond", job.as_tuple(), node.as_tuple())
 
     def demand_of(self, job_id: bytes, node: Node, block: BlockIdentifier = "latest") -> Demand:
         """What is known of a demand."""
         return Demand(*self._read("demandOf", job_id, node.as_tuple(), block=block))
+
+    def executor(self, job_id: bytes, block: BlockIdentifier = "latest") -> ChecksumAddress:
+        """Who executed the whole job; NOBODY if it was not."""
+        return ChecksumAddress(self._read("executorOf", job_id, block=block))
+
+    def audit(self, job_id: bytes, block: BlockIdentifier = "latest") -> Audit:
+        """What became of the job's verification set."""
+        return Audit(*self._read("auditOf", job_id, block=block))
+
+    def is_accused(self, job_id: bytes, position: int, root: bytes, block: BlockIdentifier = "latest") -> bool:
+        """Whether this item was opened against this root and not yet executed."""
+        return bool(self._read("isAccused", job_id, position, root, block=block))
 
     def bond_for(self, job: Job, node: Node) -> int:
         """Wei that demanding this node costs at the reference price (a higher base fee raises it)."""

@@ -10,22 +10,40 @@ from eth_hash.auto import keccak
 from eth_typing import ChecksumAddress
 from eth_utils import to_canonical_address
 
+LANES = 24
+"""How many jobs a worker can have seats in at a time."""
+SEED_BYTES = 8
+
 
 @dataclass(frozen=True, slots=True)
 class Account:
-    """A worker's stake."""
+    """A party's entry in the books."""
 
-    bonded: int
+    bonded: int = 0
     """Draws tickets; includes what is locked."""
-    locked: int
+    locked: int = 0
     """Held by seats of unreleased jobs."""
-    since: int
-    """Block from whose end `bonded` holds."""
+    lanes: int = 0
+    """Bit i: lane i holds seats of an unreleased job."""
+    unbonding: int = 0
+    """On its way out."""
+    ready_at: int = 0
+    """Seconds at which that can be withdrawn."""
+    credit: int = 0
+    """Can be withdrawn at once, unbonded stake aside."""
 
     @property
     def free(self) -> int:
         """What can be locked or unbonded."""
         return self.bonded - self.locked
+
+    def holds(self, lane: int) -> bool:
+        """Whether the lane holds seats of an unreleased job."""
+        return self.lanes >> lane & 1 == 1
+
+    def free_lanes(self) -> Iterator[int]:
+        """The lanes that the next job can have, ascending."""
+        return (lane for lane in range(LANES) if not self.holds(lane))
 
 
 def bonded_before(checkpoints: Sequence[tuple[int, int]], block_number: int) -> int:
@@ -35,8 +53,8 @@ def bonded_before(checkpoints: Sequence[tuple[int, int]], block_number: int) -> 
 
 
 def seed_of(randomness: bytes, job_id: bytes) -> bytes:
-    """The seed of a job's draw, 32 bytes."""
-    return keccak(randomness + job_id)
+    """The seed of a job's draw, 8 bytes."""
+    return keccak(randomness + job_id)[:SEED_BYTES]
 
 
 def odds_factor(window: int, remaining: int) -> int:
@@ -69,5 +87,5 @@ def winning_tickets(
 
 
 def _ticket_hash(seed: bytes, address: bytes, ticket: int) -> int:
-    digest = keccak(seed + bytes(12) + address + ticket.to_bytes(32, "big"))
+    digest = keccak(seed + bytes(36) + address + ticket.to_bytes(32, "big"))  # two words: the seed, then the address
     return int.from_bytes(digest[:16], "big")

@@ -8,7 +8,7 @@ from typing import Any
 
 from eth_typing import ChecksumAddress
 
-from contracts.job import NOBODY, JobState
+from contracts.job import NOBODY, Execution, JobState
 
 
 @dataclass(frozen=True, slots=True)
@@ -17,6 +17,7 @@ class Tally:
 
     refuter: ChecksumAddress = NOBODY
     seats: int = 0
+    """As tallyOf gives it: wherever they are counted."""
     open_demands: int = 0
     bounty_released: bool = False
 
@@ -33,7 +34,12 @@ class Tally:
     @property
     def stands(self) -> bool:
         """Whether the root is neither refuted nor has an open demand."""
-        return self.seats != 0 and not self.refuted and self.open_demands == 0
+        return not self.refuted and self.open_demands == 0
+
+
+def seats_of(state: JobState, tally: Tally, root: bytes) -> int:
+    """Seats on `root`, whose tally this is; 0 if nobody revealed it."""
+    return state.root_seats if root == state.root else tally.seats
 
 
 def bounty(seats: int, seat_stake: int) -> int:
@@ -43,9 +49,16 @@ def bounty(seats: int, seat_stake: int) -> int:
 
 def has_winner(state: JobState, quorum: int) -> bool:
     """Whether some root wins if nothing more happens."""
-    return state.quorum_stands or (state.standing_roots == 1 and state.standing_seats + state.refuted_seats >= quorum)
+    if state.execution == Execution.WHOLE or state.quorum_stands:
+        return True
+    return state.standing_roots == 1 and state.standing_seats + state.refuted_seats >= quorum
 
 
-def is_winner(tally: Tally, state: JobState, quorum: int) -> bool:
-    """Whether this root is the winner if nothing more happens."""
-    return tally.stands and (tally.seats >= quorum or (state.standing_roots == 1 and has_winner(state, quorum)))
+def is_winner(state: JobState, tally: Tally, root: bytes, quorum: int) -> bool:
+    """Whether `root`, whose tally this is, is the winner if nothing more happens."""
+    if state.execution == Execution.WHOLE:
+        return root == state.root
+    seats = seats_of(state, tally, root)
+    if seats == 0 or not tally.stands:
+        return False
+    return seats >= quorum or (state.standing_roots == 1 and has_winner(state, quorum))
