@@ -2,15 +2,17 @@
 pragma solidity 0.8.37;
 
 import {OracleStorage} from "./OracleStorage.sol";
-import {Bounds, IComputeOracle} from "./interfaces/IComputeOracle.sol";
-import {IDisputes} from "./interfaces/IDisputes.sol";
+import {Bounds, IComputeOracle, Opening, SeatRef, SignedCommit} from "./interfaces/IComputeOracle.sol";
+import {Audit, IDisputes} from "./interfaces/IDisputes.sol";
 import {IModelRegistry} from "./interfaces/IModelRegistry.sol";
 import {ISeedSource} from "./interfaces/ISeedSource.sol";
+import {IVerdictConsumer} from "./interfaces/IVerdictConsumer.sol";
 import {CommitmentLibrary, Seat, SeatStatus} from "./libraries/Commitment.sol";
 import {GasBudget} from "./libraries/GasBudget.sol";
 import {Job, JobLibrary, JobState, Outcome, Phase, Terms} from "./libraries/Job.sol";
 import {MerkleProof} from "./libraries/MerkleProof.sol";
-import {Account, Checkpoint, StakeLibrary} from "./libraries/Stake.sol";
+import {SignatureLibrary} from "./libraries/Signature.sol";
+import {Account, StakeLibrary} from "./libraries/Stake.sol";
 import {Tally, TallyLibrary} from "./libraries/Tally.sol";
 import {TicketLibrary} from "./libraries/Ticket.sol";
 
@@ -22,6 +24,11 @@ contract ComputeOracle is OracleStorage, IComputeOracle {
     using StakeLibrary for Account;
     using TallyLibrary for JobState;
     using TallyLibrary for Tally;
+
+    /// Most gas that a job may set aside for its consumer.
+    uint256 private constant MOST_CALLBACK_GAS = 1_000_000;
+    /// What is spent between looking at the gas left and the consumer's first instruction.
+    uint256 private constant CALL_GAS = 5_000;
 
     ISeedSource private immutable SEED_SOURCE;
     address private immutable DISPUTES;
@@ -58,23 +65,23 @@ contract ComputeOracle is OracleStorage, IComputeOracle {
     // ---- Stake ----
 
     function deposit() external payable {
-        if (msg.value == 0) revert ZeroAmount();
-        uint256 total = _total.bonded + msg.value;
-        if (total > type(uint96).max) revert StakeTooLarge(total);
+        _checkAmount(msg.value);
+        uint256 total = _total.stake() + msg.value;
+        if (total > uint256(type(uint56).max) * 1 gwei) revert StakeTooLarge(total);
 
         Account storage account = _accounts[msg.sender];
-        account.setBonded(_histories[msg.sender], account.bonded + msg.value);
-        _total.setBonded(_totalHistory, total);
+        account.setStake(_histories[msg.sender], account.stake() + msg.value);
+        _total.setStake(_totalHistory, total);
         emit StakeDeposited(msg.sender, msg.value);
     }
 
     function unbond(uint256 amount) external {
-        if (amount == 0) revert ZeroAmount();
+        _checkAmount(amount);
         Account storage account = _accounts[msg.sender];
         if (amount > account.free()) revert NotEnoughFreeStake(msg.sender, account.free(), amount);
 
-        account.setBonded(_histories[msg.sender], account.bonded - amount);
-        _total.setBonded(_totalHistory, _total.bonded - amount);
+        account.setStake(_histories[msg.sender], account.stake() - amount);
+        _total.setStake(_totalHistory, _total.stake() - amount);
         Unbonding storage leaving = _unbonding[msg.sender];
         leaving.amount += uint96(amount);
         leaving.readyAt = uint40(block.timestamp + UNBONDING_PERIOD);
@@ -83,12 +90,13 @@ contract ComputeOracle is OracleStorage, IComputeOracle {
 
     function withdraw(address payable to) external {
         Unbonding storage leaving = _unbonding[msg.sender];
-        uint256 amount = _credits[msg.sender];
+        Account storage account = _accounts[msg.sender];
+        uint256 amount = account.credit;
         bool ready = leaving.amount != 0 && block.timestamp >= leaving.readyAt;
         if (ready) amount += leaving.amount;
         if (amount == 0) revert NothingToWithdraw(msg.sender, leaving.amount, leaving.readyAt);
 
-        _credits[msg.sender] = 0;
+        account.credit = 0;
         if (ready) delete _unbonding[msg.sender];
         emit Withdrawn(msg.sender, to, amount);
         _pay(to, amount);
@@ -103,113 +111,127 @@ contract ComputeOracle is OracleStorage, IComputeOracle {
     {
         jobId = JobLibrary.idOf(msg.sender, nonce, terms);
         JobState storage state = _jobs[jobId];
-        if (state.createdAt != 0) revert JobExists(jobId);
-        _checkUnsupported(terms);
+        if (state.createdBlock != 0) revert JobExists(jobId);
         bytes32 uriHash = keccak256(bytes(dataUri));
         if (uriHash != terms.dataUriHash) revert DataUriMismatch(terms.dataUriHash, uriHash);
-        if (msg.value != terms.reward) revert WrongPayment(terms.reward, msg.value);
-        uint256 staked = _total.bondedBefore(_totalHistory, block.number);
+        uint256 payment = uint256(terms.reward) + terms.auditBond;
+        if (msg.value != payment) revert WrongPayment(payment, msg.value);
+        uint256 staked = _total.stakeBefore(_totalHistory, block.number);
         _checkTerms(terms, staked);
 
-        state.createdAt = uint40(block.timestamp);
-        state.createdBlock = uint40(block.number);
-        state.totalStake = uint96(staked);
+        state.createdBlock = uint32(block.number);
         emit JobCreated(jobId, msg.sender, nonce, terms, staked, dataUri);
     }
 
     function draw(bytes32 jobId, bytes calldata proof) external {
         JobState storage state = _jobs[jobId];
-        if (state.createdAt == 0) revert UnknownJob(jobId);
-        if (state.drawnAt != 0) revert AlreadyDrawn(jobId);
+        if (state.createdBlock == 0) revert UnknownJob(jobId);
+        if (state.startedAt != 0) revert AlreadyDrawn(jobId);
         if (state.isUndrawable()) {
             revert WrongPhase(jobId, state.outcome == Outcome.Open ? Phase.Settling : Phase.Settled, Phase.Drawing);
         }
         uint256 seedBlock = state.seedBlock();
         if (block.number <= seedBlock) revert SeedNotReady(seedBlock, block.number);
 
-        bytes32 seed = TicketLibrary.seedOf(SEED_SOURCE.randomness(seedBlock, proof), jobId);
-        state.drawnAt = uint40(block.timestamp);
+        bytes8 seed = TicketLibrary.seedOf(SEED_SOURCE.randomness(seedBlock, proof), jobId);
+        state.startedAt = uint40(block.timestamp);
         state.seed = seed;
         emit Drawn(jobId, seed);
     }
 
-    function commit(Job calldata job, bytes32 commitment, bytes32 sealedRoot, uint256[] calldata tickets) external {
+    function commit(
+        Job calldata job,
+        uint8 lane,
+        bytes32 commitment,
+        bytes32 sealedRoot,
+        uint256[] calldata tickets
+    ) external {
         (bytes32 jobId, JobState storage state) = _inPhase(job, Phase.Committing);
-        Seat storage seat = _seats[jobId][msg.sender];
-        bytes29 digest = bytes29(commitment);
-        if (seat.count != 0 && seat.digest != digest) revert AlreadyCommitted(jobId, msg.sender);
-        _checkTickets(state, job.terms, tickets);
-        uint256 left = job.terms.seats - state.grantedSeats;
-        uint256 added = tickets.length > seat.count ? tickets.length - seat.count : 0;
-        if (added > left) added = left;
-        if (added == 0) revert NoSeatGranted(jobId, msg.sender);
-        Account storage account = _accounts[msg.sender];
-        uint256 locked = added * job.terms.seatStake;
-        if (locked > account.free()) revert NotEnoughFreeStake(msg.sender, account.free(), locked);
-
-        account.locked += uint96(locked);
-        if (seat.count == 0) state.sealedCommitments += 1;
-        state.grantedSeats += uint16(added);
-        uint16 held = seat.count + uint16(added);
-        _seats[jobId][msg.sender] = Seat({digest: digest, count: held, status: SeatStatus.Sealed});
-        if (added == left) state.commitEndedAt = uint40(block.timestamp);
-        emit Committed(jobId, msg.sender, commitment, sealedRoot, held);
+        Lottery memory lottery = _lotteryOf(jobId, state, job.terms);
+        bytes memory refusal = _takeSeats(lottery, msg.sender, lane, commitment, sealedRoot, tickets);
+        if (refusal.length != 0) _revertWith(refusal);
+        _grantSeats(state, job.terms, lottery);
     }
 
-    function reveal(Job calldata job, address worker, bytes32 root, bytes32 salt) external {
-        (bytes32 jobId, JobState storage state) = _inPhase(job, Phase.Revealing);
-        Seat storage seat = _seats[jobId][worker];
-        bytes29 digest = bytes29(CommitmentLibrary.compute(jobId, worker, root, salt));
-        if (seat.status != SeatStatus.Sealed || seat.digest != digest) revert WrongOpening(jobId, worker);
-
-        uint16 count = seat.count;
-        bytes29 rootDigest = CommitmentLibrary.digestOf(root);
-        _seats[jobId][worker] = Seat({digest: rootDigest, count: count, status: SeatStatus.Revealed});
-        _tallies[jobId][rootDigest].addSeats(state, count, job.terms.quorum);
-        state.sealedCommitments -= 1;
-        if (state.sealedCommitments == 0) state.revealEndedAt = uint40(block.timestamp);
-        emit Revealed(jobId, worker, root, count);
-    }
-
-    function settle(Job calldata job, bytes32 root) external {
-        (bytes32 jobId, JobState storage state) = _inPhase(job, Phase.Settling);
-        uint256 forfeitedSeats = 0;
-        uint256 remainder = job.terms.reward;
-        if (state.drawnAt == 0 || state.grantedSeats < job.terms.quorum) {
-            state.outcome = Outcome.Expired;
-        } else if (!state.hasWinner(job.terms.quorum)) {
-            state.outcome = Outcome.Hung;
-            forfeitedSeats = state.grantedSeats - state.standingSeats;
-        } else {
-            Tally storage tally = _tallies[jobId][CommitmentLibrary.digestOf(root)];
-            if (!tally.isWinner(state, job.terms.quorum)) revert NotTheWinner(jobId, root);
-            state.outcome = Outcome.Accepted;
-            state.root = root;
-            state.itemCount = uint40(job.terms.itemCount);
-            state.winningSeats = tally.seats;
-            forfeitedSeats = state.grantedSeats - tally.seats;
-            remainder = job.terms.reward % tally.seats;
+    function commitFor(Job calldata job, SignedCommit[] calldata commits) external {
+        (bytes32 jobId, JobState storage state) = _inPhase(job, Phase.Committing);
+        Lottery memory lottery = _lotteryOf(jobId, state, job.terms);
+        bytes32 domain = SignatureLibrary.domain();
+        for (uint256 i = 0; i < commits.length; i++) {
+            SignedCommit calldata one = commits[i];
+            bytes memory refusal = UNSIGNED;
+            if (block.timestamp < one.deadline && SignatureLibrary.isSigned(domain, jobId, one)) {
+                refusal = _takeSeats(lottery, one.worker, one.lane, one.commitment, one.sealedRoot, one.tickets);
+            }
+            if (refusal.length != 0) emit CommitSkipped(jobId, one.worker, bytes4(refusal));
         }
-        uint256 forfeited = forfeitedSeats * job.terms.seatStake;
-        if (forfeited != 0) _total.setBonded(_totalHistory, _total.bonded - forfeited);
-        _credit(job.requester, remainder);
+        if (lottery.granted == 0) revert NothingCommitted(jobId);
+        _grantSeats(state, job.terms, lottery);
+    }
+
+    function reveal(Job calldata job, bytes32 root, Opening[] calldata openings) external {
+        (bytes32 jobId, JobState storage state) = _inPhase(job, Phase.Revealing);
+        bytes27 rootDigest = CommitmentLibrary.digestOf(jobId, root);
+        uint256 opened = 0;
+        for (uint256 i = 0; i < openings.length; i++) {
+            Opening calldata one = openings[i];
+            Seat storage seat = _seats[one.worker][one.lane];
+            bytes32 commitment = CommitmentLibrary.compute(jobId, one.worker, root, one.salt);
+            if (seat.status != SeatStatus.Sealed || seat.digest != CommitmentLibrary.digestOf(jobId, commitment)) continue;
+            uint8 count = seat.count;
+            opened += count;
+            _seats[one.worker][one.lane] = Seat(rootDigest, seat.tag, count, SeatStatus.Revealed);
+            emit Revealed(jobId, one.worker, root, count);
+        }
+        if (opened == 0) revert NothingRevealed(jobId, root);
+
+        if (root == CommitmentLibrary.DATA_UNAVAILABLE) state.abstainedSeats += uint8(opened);
+        else state.addSeats(_tallies[jobId], root, uint8(opened), job.terms.quorum);
+        state.sealedSeats -= uint8(opened);
+        if (state.sealedSeats == 0) state.endEarly(state.revealEnd(job.terms));
+    }
+
+    function settle(Job calldata job, bytes32 root, SeatRef[] calldata seats) external {
+        (bytes32 jobId, JobState storage state) = _inPhase(job, Phase.Settling);
+        (Outcome outcome, bytes32 winner) = _judge(jobId, state, job.terms, root);
+        state.outcome = outcome;
+        (uint256 kept, uint256 paid) = _shares(state, job.terms, outcome);
+        uint256 forfeited = (state.grantedSeats - kept) * job.terms.seatStake;
+        if (forfeited != 0) _total.setStake(_totalHistory, _total.stake() - forfeited);
+        _credit(job.requester, job.terms.reward - paid);
         uint256 burned = forfeited - TallyLibrary.bounty(state.refutedSeats, job.terms.seatStake);
-        emit Settled(jobId, state.outcome, state.root, state.winningSeats, burned);
+        emit Settled(jobId, outcome, winner, outcome == Outcome.Accepted ? state.rootSeats : 0, burned);
+        if (job.terms.auditBond != 0) burned += _closeAudit(jobId, job);
+        if (seats.length != 0) _release(job.terms, jobId, state, root, seats);
         _burn(burned);
     }
 
     // ---- After settlement: every payment is pulled ----
 
-    function release(Job calldata job, address[] calldata workers) external {
+    function release(Job calldata job, bytes32 word, SeatRef[] calldata seats) external {
         (bytes32 jobId, JobState storage state) = _inPhase(job, Phase.Settled);
-        uint256 released = 0;
-        for (uint256 i = 0; i < workers.length; i++) {
-            Seat storage seat = _seats[jobId][workers[i]];
-            if (seat.status != SeatStatus.Sealed && seat.status != SeatStatus.Revealed) continue;
-            released += 1;
-            _releaseSeat(job.terms, jobId, state, workers[i], seat);
+        if (_release(job.terms, jobId, state, word, seats) == 0) revert NothingToRelease();
+    }
+
+    function deliver(Job calldata job) external {
+        (bytes32 jobId, JobState storage state) = _inPhase(job, Phase.Settled);
+        address consumer = job.terms.consumer;
+        if (consumer == address(0)) revert NoConsumer(jobId);
+        if (_delivered[jobId]) revert AlreadyDelivered(jobId);
+
+        _delivered[jobId] = true;
+        emit Delivered(jobId, consumer);
+        bytes32 root = state.outcome == Outcome.Accepted ? state.root : bytes32(0);
+        _tell(consumer, job.terms.callbackGas, abi.encodeCall(IVerdictConsumer.onSettled, (jobId, state.outcome, root)));
+    }
+
+    // ---- Several calls at once ----
+
+    function multicall(bytes[] calldata calls) external {
+        for (uint256 i = 0; i < calls.length; i++) {
+            (bool done, bytes memory output) = address(this).delegatecall(calls[i]);
+            if (!done) _revertWith(output);
         }
-        if (released == 0) revert NothingToRelease();
     }
 
     // ---- Disputes ----
@@ -217,11 +239,7 @@ contract ComputeOracle is OracleStorage, IComputeOracle {
     /// @notice Every function of IDisputes, run on this contract's storage by code fixed at deployment.
     fallback(bytes calldata input) external payable returns (bytes memory) {
         (bool done, bytes memory output) = DISPUTES.delegatecall(input);
-        if (!done) {
-            assembly ("memory-safe") {
-                revert(add(output, 0x20), mload(output)) // their error, as it is
-            }
-        }
+        if (!done) _revertWith(output);
         return output;
     }
 
@@ -251,8 +269,8 @@ contract ComputeOracle is OracleStorage, IComputeOracle {
             maxWindow: uint32(MAX_WINDOW),
             unbondingPeriod: uint32(UNBONDING_PERIOD),
             blockTime: uint32(BLOCK_TIME),
-            maxItemCount: uint40(MAX_ITEM_COUNT),
-            maxSeats: uint16(MAX_SEATS),
+            maxItemCount: uint32(MAX_ITEM_COUNT),
+            maxSeats: uint8(MAX_SEATS),
             referencePrice: uint96(REFERENCE_PRICE)
         });
     }
@@ -291,29 +309,36 @@ contract ComputeOracle is OracleStorage, IComputeOracle {
         return 0;
     }
 
-    function seatOf(bytes32 jobId, address worker) external view returns (Seat memory) {
-        return _seats[jobId][worker];
+    function seatAt(address worker, uint256 lane) external view returns (Seat memory) {
+        return _seats[worker][lane];
     }
 
-    function tallyOf(bytes32 jobId, bytes32 root) external view returns (Tally memory) {
-        return _tallies[jobId][CommitmentLibrary.digestOf(root)];
+    function tallyOf(bytes32 jobId, bytes32 root) external view returns (Tally memory tally) {
+        tally = _tallies[jobId][root];
+        tally.seats = _jobs[jobId].seatsOf(_tallies[jobId][root], root);
     }
 
-    function accountOf(address worker) external view returns (Account memory stake, uint256 unbonding, uint256 readyAt) {
-        Unbonding storage leaving = _unbonding[worker];
-        return (_accounts[worker], leaving.amount, leaving.readyAt);
-    }
-
-    function creditOf(address payee) external view returns (uint256) {
-        return _credits[payee];
+    function accountOf(address party)
+        external
+        view
+        returns (uint256 bonded, uint256 locked, uint256 lanes, uint256 unbonding, uint256 readyAt, uint256 credit)
+    {
+        Account storage account = _accounts[party];
+        Unbonding storage leaving = _unbonding[party];
+        (bonded, locked) = (account.stake(), uint256(account.locked) * 1 gwei);
+        return (bonded, locked, account.lanes, leaving.amount, leaving.readyAt, account.credit);
     }
 
     function totalStake() external view returns (uint256) {
-        return _total.bonded;
+        return _total.stake();
     }
 
     function stakeBefore(address worker, uint256 blockNumber) external view returns (uint256) {
-        return _accounts[worker].bondedBefore(_histories[worker], blockNumber);
+        return _accounts[worker].stakeBefore(_histories[worker], blockNumber);
+    }
+
+    function commitHash(bytes32 jobId, SignedCommit calldata signed) external view returns (bytes32) {
+        return SignatureLibrary.hashOf(SignatureLibrary.domain(), jobId, signed);
     }
 
     function minSeatStake(bytes32 modelId, uint256 itemCount) external view returns (uint256) {
@@ -326,14 +351,9 @@ contract ComputeOracle is OracleStorage, IComputeOracle {
 
     // ---- Guards ----
 
-    /// Terms whose behaviour this deployment does not have.
-    function _checkUnsupported(Terms calldata terms) private pure {
-        if (terms.callOutFee != 0) revert TermNotSupported("callOutFee");
-        if (terms.goldRoot != 0) revert TermNotSupported("goldRoot");
-        if (terms.goldCount != 0) revert TermNotSupported("goldCount");
-        if (terms.auditBond != 0) revert TermNotSupported("auditBond");
-        if (terms.consumer != address(0)) revert TermNotSupported("consumer");
-        if (terms.callbackGas != 0) revert TermNotSupported("callbackGas");
+    function _checkAmount(uint256 amount) private pure {
+        if (amount == 0) revert ZeroAmount();
+        if (amount % 1 gwei != 0) revert NotWholeGwei(amount);
     }
 
     function _checkTerms(Terms calldata terms, uint256 staked) private view {
@@ -353,59 +373,265 @@ contract ComputeOracle is OracleStorage, IComputeOracle {
         if (terms.seatStake < leastStake) revert SeatStakeTooLow(terms.seatStake, leastStake);
         uint256 needed = seats * terms.seatStake;
         if (needed > staked) revert TotalStakeTooLow(staked, needed);
+        if (terms.seatStake % 1 gwei != 0) revert NotWholeGwei(terms.seatStake);
+        if (terms.callOutFee > terms.reward / 10) revert CallOutFeeTooHigh(terms.callOutFee, terms.reward / 10);
+        _checkVerificationSet(terms);
+        uint256 mostGas = terms.consumer == address(0) ? 0 : MOST_CALLBACK_GAS;
+        if (terms.callbackGas > mostGas) revert CallbackGasOutOfBounds(terms.callbackGas, mostGas);
+    }
+
+    function _checkVerificationSet(Terms calldata terms) private pure {
+        bool none = terms.goldRoot == 0 && terms.goldCount == 0 && terms.auditBond == 0;
+        bool whole = terms.goldRoot != 0 && terms.goldCount != 0 && terms.auditBond != 0;
+        if (none || (whole && terms.goldCount <= terms.itemCount)) return;
+        revert BadVerificationSet(terms.goldRoot, terms.goldCount, terms.auditBond);
     }
 
     function _checkWindow(bytes32 name, uint256 window, uint256 least) private view {
         if (window < least || window > MAX_WINDOW) revert WindowOutOfBounds(name, window, least, MAX_WINDOW);
     }
 
-    /// Every listed ticket must be the caller's own and win by now. Tickets that won before win still: odds only grow.
-    function _checkTickets(JobState storage state, Terms calldata terms, uint256[] calldata tickets) private view {
-        if (tickets.length == 0) revert TicketsNotAscending(0);
-        uint256 owned =
-            _accounts[msg.sender].bondedBefore(_histories[msg.sender], state.createdBlock) / terms.seatStake;
+    // ---- Seats ----
+
+    /// What decides about tickets in one transaction of the commit phase.
+    struct Lottery {
+        bytes32 jobId;
+        bytes8 seed;
+        uint256 createdBlock;
+        uint256 seatStake;
+        uint256 expectedStake; // odds factor · seats · seatStake
+        uint256 totalStake;
+        uint256 left; // seats
+        uint256 granted; // seats, by this transaction
+    }
+
+    /// A refusal for want of a valid signature: no error's.
+    bytes private constant UNSIGNED = hex"00000000";
+
+    function _lotteryOf(bytes32 jobId, JobState storage state, Terms calldata terms)
+        private
+        view
+        returns (Lottery memory)
+    {
         uint256 factor = TicketLibrary.oddsFactor(terms.commitWindow, state.commitEnd(terms) - block.timestamp);
-        uint256 expectedStake = factor * terms.seats * terms.seatStake;
-        (bytes32 seed, uint256 staked) = (state.seed, state.totalStake);
-        for (uint256 i = 0; i < tickets.length; i++) {
-            if (i != 0 && tickets[i] <= tickets[i - 1]) revert TicketsNotAscending(i);
-            if (tickets[i] >= owned) revert NoSuchTicket(tickets[i], owned);
-            if (!TicketLibrary.wins(seed, msg.sender, tickets[i], expectedStake, staked)) {
-                revert LosingTicket(tickets[i]);
+        return Lottery({
+            jobId: jobId,
+            seed: state.seed,
+            createdBlock: state.createdBlock,
+            seatStake: terms.seatStake,
+            expectedStake: factor * terms.seats * terms.seatStake,
+            totalStake: _total.stakeBefore(_totalHistory, state.createdBlock),
+            left: terms.seats - state.grantedSeats,
+            granted: 0
+        });
+    }
+
+    /// Seats for a worker's winning tickets, as many as are left; the job's own count is for _grantSeats.
+    /// @return refusal The error that a direct commit reverts with; empty if a seat was taken.
+    function _takeSeats(
+        Lottery memory lottery,
+        address worker,
+        uint8 lane,
+        bytes32 commitment,
+        bytes32 sealedRoot,
+        uint256[] calldata tickets
+    ) private returns (bytes memory refusal) {
+        Account memory account = _accounts[worker];
+        bytes27 digest = CommitmentLibrary.digestOf(lottery.jobId, commitment);
+        uint256 held;
+        (held, refusal) = _held(lottery, worker, account.lanes, lane, digest);
+        if (refusal.length != 0) return refusal;
+        refusal = _refuseTickets(lottery, worker, account, tickets);
+        if (refusal.length != 0) return refusal;
+        uint256 added = tickets.length > held ? tickets.length - held : 0;
+        if (added > lottery.left) added = lottery.left;
+        if (added == 0) return abi.encodeWithSelector(NoSeatGranted.selector, lottery.jobId, worker);
+        uint256 needed = added * lottery.seatStake;
+        uint256 free = account.free();
+        if (needed > free) return abi.encodeWithSelector(NotEnoughFreeStake.selector, worker, free, needed);
+
+        account.locked += uint56(needed / 1 gwei);
+        account.lanes |= uint24(1 << lane);
+        _accounts[worker] = account;
+        held += added;
+        _seats[worker][lane] = Seat(digest, bytes3(lottery.seed), uint8(held), SeatStatus.Sealed);
+        lottery.left -= added;
+        lottery.granted += added;
+        emit Committed(lottery.jobId, worker, lane, commitment, sealedRoot, held);
+    }
+
+    /// The seats that the worker holds in this job, which must be in this lane and sealed with this commitment.
+    function _held(Lottery memory lottery, address worker, uint256 lanes, uint8 lane, bytes27 digest)
+        private
+        view
+        returns (uint256 held, bytes memory refusal)
+    {
+        for (uint256 i = 0; lanes >> i != 0; i++) {
+            if (lanes >> i & 1 == 0 || _seats[worker][i].tag != bytes3(lottery.seed)) continue;
+            Seat storage seat = _seats[worker][i];
+            if (i != lane || seat.digest != digest) {
+                return (0, abi.encodeWithSelector(AlreadyCommitted.selector, lottery.jobId, worker));
             }
+            held = seat.count;
+        }
+        if (held == 0 && (lane >= StakeLibrary.LANES || lanes >> lane & 1 != 0)) {
+            refusal = abi.encodeWithSelector(LaneTaken.selector, worker, lane);
         }
     }
 
-    // ---- Effects ----
-
-    /// A seat keeps its stake if the job expired, if its root won, or if the job hung and its root stands.
-    function _releaseSeat(Terms calldata terms, bytes32 jobId, JobState storage state, address worker, Seat storage seat)
+    /// Every listed ticket must be the worker's own and win by now. Tickets that won before win still: odds only grow.
+    function _refuseTickets(
+        Lottery memory lottery,
+        address worker,
+        Account memory account,
+        uint256[] calldata tickets
+    )
         private
+        view
+        returns (bytes memory)
     {
-        uint256 stake = uint256(seat.count) * terms.seatStake;
-        uint256 forfeited = 0;
-        uint256 paid = 0;
-        if (state.outcome == Outcome.Accepted) {
-            if (seat.status == SeatStatus.Revealed && seat.digest == CommitmentLibrary.digestOf(state.root)) {
-                paid = seat.count * (uint256(terms.reward) / state.winningSeats);
-            } else {
-                forfeited = stake;
+        if (tickets.length == 0) return abi.encodeWithSelector(TicketsNotAscending.selector, 0);
+        uint256 staked = account.stakeBefore(_histories[worker], lottery.createdBlock);
+        uint256 owned = staked / lottery.seatStake;
+        for (uint256 i = 0; i < tickets.length; i++) {
+            uint256 ticket = tickets[i];
+            if (i != 0 && ticket <= tickets[i - 1]) return abi.encodeWithSelector(TicketsNotAscending.selector, i);
+            if (ticket >= owned) return abi.encodeWithSelector(NoSuchTicket.selector, ticket, owned);
+            if (!TicketLibrary.wins(lottery.seed, worker, ticket, lottery.expectedStake, lottery.totalStake)) {
+                return abi.encodeWithSelector(LosingTicket.selector, ticket);
             }
-        } else if (state.outcome == Outcome.Hung) {
-            if (seat.status != SeatStatus.Revealed || !_tallies[jobId][seat.digest].stands()) forfeited = stake;
         }
+        return "";
+    }
 
-        seat.status = SeatStatus.Released;
-        Account storage account = _accounts[worker];
-        account.locked -= uint96(stake);
-        if (forfeited != 0) account.setBonded(_histories[worker], account.bonded - forfeited);
-        _credit(worker, paid);
-        emit SeatReleased(jobId, worker, seat.count, forfeited, paid);
+    function _grantSeats(JobState storage state, Terms calldata terms, Lottery memory lottery) private {
+        state.grantedSeats += uint8(lottery.granted);
+        state.sealedSeats += uint8(lottery.granted);
+        if (lottery.left == 0) state.endEarly(state.commitEnd(terms));
+    }
+
+    // ---- Settlement ----
+
+    /// How the job ends. If a root wins it is enthroned, with what reading a verdict takes.
+    function _judge(bytes32 jobId, JobState storage state, Terms calldata terms, bytes32 root)
+        private
+        returns (Outcome, bytes32)
+    {
+        if (state.startedAt == 0 || state.grantedSeats < terms.quorum) return (Outcome.Expired, 0);
+        if (state.hasWinner(terms.quorum)) {
+            if (!state.isWinner(_tallies[jobId][root], root, terms.quorum)) revert NotTheWinner(jobId, root);
+            state.enthrone(_tallies[jobId], root);
+            state.itemCount = uint32(terms.itemCount);
+            return (Outcome.Accepted, root);
+        }
+        bool unavailable = state.abstainedSeats >= terms.quorum && state.standingRoots == 0;
+        return (unavailable ? Outcome.Unavailable : Outcome.Hung, 0);
+    }
+
+    /// @return kept Seats that keep their stake.
+    /// @return paid Wei of the reward that seats get.
+    function _shares(JobState storage state, Terms calldata terms, Outcome outcome)
+        private
+        view
+        returns (uint256 kept, uint256 paid)
+    {
+        uint256 fee = terms.callOutFee / terms.seats;
+        if (outcome == Outcome.Expired) return (state.grantedSeats, state.grantedSeats * fee);
+        uint256 abstained = state.abstainedSeats;
+        if (outcome == Outcome.Unavailable) return (abstained, abstained * fee);
+        if (outcome == Outcome.Hung) return (state.standingSeats + abstained, state.standingSeats * fee);
+        uint256 won = state.rootSeats;
+        return (won + abstained, won == 0 ? abstained * fee : terms.reward - terms.reward % won);
+    }
+
+    /// What becomes of each seat with this word: `kept` says whether it keeps its stake, `paid` is wei of the reward. Summed
+    /// over all seats it is what _shares says.
+    function _fate(JobState storage state, Terms calldata terms, bytes32 jobId, bytes32 word, SeatStatus status)
+        private
+        view
+        returns (bool kept, uint256 paid)
+    {
+        uint256 fee = terms.callOutFee / terms.seats;
+        Outcome outcome = state.outcome;
+        if (outcome == Outcome.Expired) return (true, fee);
+        if (status == SeatStatus.Sealed) return (false, 0);
+        if (outcome == Outcome.Accepted && word == state.root) return (true, terms.reward / state.rootSeats);
+        if (word == CommitmentLibrary.DATA_UNAVAILABLE) {
+            bool inVain = outcome == Outcome.Unavailable || (outcome == Outcome.Accepted && state.rootSeats == 0);
+            return (true, inVain ? fee : 0);
+        }
+        if (outcome == Outcome.Hung && _tallies[jobId][word].stands()) return (true, fee);
+        return (false, 0);
+    }
+
+    /// The audit bond goes back, unless an opened item was wrong (half is whoever's showed it) or nobody executed it.
+    /// @return burned Wei of it that nobody gets.
+    function _closeAudit(bytes32 jobId, Job calldata job) private returns (uint256 burned) {
+        Audit storage audit = _audits[jobId];
+        uint256 bond = job.terms.auditBond;
+        if (audit.executor != address(0)) {
+            _credit(audit.executor, bond / 2);
+            return bond - bond / 2;
+        }
+        if (audit.openAccusations != 0) return bond;
+        _credit(job.requester, bond);
+    }
+
+    /// @return released How many workers' seats were unlocked, paid or written off.
+    function _release(Terms calldata terms, bytes32 jobId, JobState storage state, bytes32 word, SeatRef[] calldata seats)
+        private
+        returns (uint256 released)
+    {
+        bytes27 digest = CommitmentLibrary.digestOf(jobId, word);
+        SeatStatus status;
+        bool kept;
+        uint256 paid; // for each seat
+        for (uint256 i = 0; i < seats.length; i++) {
+            (address worker, uint256 lane) = (seats[i].worker, seats[i].lane);
+            Account memory account = _accounts[worker];
+            Seat memory seat = _seats[worker][lane];
+            if (account.lanes >> lane & 1 == 0 || seat.digest != digest) continue;
+            if (seat.status != status) {
+                status = seat.status;
+                (kept, paid) = _fate(state, terms, jobId, word, status);
+            }
+            released += 1;
+            uint256 stake = seat.count * uint256(terms.seatStake);
+
+            account.lanes &= ~uint24(1 << lane);
+            account.locked -= uint56(stake / 1 gwei);
+            account.owe(paid * seat.count);
+            _accounts[worker] = account;
+            if (!kept) _accounts[worker].setStake(_histories[worker], _accounts[worker].stake() - stake);
+            emit SeatReleased(jobId, worker, seat.count, kept ? 0 : stake, paid * seat.count);
+        }
     }
 
     function _minSeatStake(bytes32 modelId, uint256 itemCount) private view returns (uint256) {
         IModelRegistry.Model memory model = REGISTRY.model(modelId); // reverts if there is none
+        if (model.executionGas == 0) revert IModelRegistry.ModelNotMeasured(modelId);
         uint256 gas = GasBudget.dispute(model.executionGas, MerkleProof.depthOf(itemCount), model.rowLength);
         return GasBudget.MARGIN * gas * REFERENCE_PRICE;
+    }
+
+    // ---- Calls ----
+
+    /// Calls the consumer with exactly `callbackGas`. What it returns is never copied: it could be as long as it likes.
+    function _tell(address consumer, uint256 callbackGas, bytes memory input) private {
+        // A call passes on 63/64 of what is left at most.
+        uint256 available = gasleft() > CALL_GAS ? (gasleft() - CALL_GAS) / 64 * 63 : 0;
+        if (available < callbackGas) revert NotEnoughGasToDeliver(available, callbackGas);
+        bool done;
+        assembly ("memory-safe") {
+            done := call(callbackGas, consumer, 0, add(input, 0x20), mload(input), 0, 0)
+        }
+        if (!done) revert DeliveryFailed(consumer);
+    }
+
+    /// Reverts with another error, as it is.
+    function _revertWith(bytes memory reason) private pure {
+        assembly ("memory-safe") {
+            revert(add(reason, 0x20), mload(reason))
+        }
     }
 }

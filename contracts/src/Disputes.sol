@@ -2,20 +2,22 @@
 pragma solidity 0.8.37;
 
 import {OracleStorage} from "./OracleStorage.sol";
-import {Demand, IDisputes, InputProof, Node, ResultProof} from "./interfaces/IDisputes.sol";
+import {Audit, Demand, Gold, IDisputes, InputProof, Node, ResultProof} from "./interfaces/IDisputes.sol";
 import {IModelRegistry} from "./interfaces/IModelRegistry.sol";
 import {CommitmentLibrary} from "./libraries/Commitment.sol";
 import {GasBudget} from "./libraries/GasBudget.sol";
-import {Job, JobLibrary, JobState, Phase, Terms} from "./libraries/Job.sol";
+import {Execution, Job, JobLibrary, JobState, Phase, Terms} from "./libraries/Job.sol";
 import {MerkleProof} from "./libraries/MerkleProof.sol";
 import {Tally, TallyLibrary} from "./libraries/Tally.sol";
 
-/// @notice While Challenging, against revealed roots: refute one by executing a single item, or demand the nodes that
-/// nobody published until there is an item to execute. Nothing is forfeited here; settlement applies it.
+/// @notice While Challenging, against revealed roots: refute one by executing a single item, demand the nodes that nobody
+/// published until there is an item to execute, execute every row, or open the requester's verification set. Nothing is
+/// forfeited here; settlement applies it.
 /// @dev The code behind ComputeOracle's fallback: it runs on the oracle's storage, and on its own has none worth using. A
 /// contract of its own only because one contract's code may not exceed 24,576 bytes.
 contract Disputes is OracleStorage, IDisputes {
     using JobLibrary for JobState;
+    using TallyLibrary for JobState;
     using TallyLibrary for Tally;
 
     constructor(IModelRegistry registry_, uint256 referencePrice_) OracleStorage(registry_, referencePrice_) {}
@@ -24,26 +26,23 @@ contract Disputes is OracleStorage, IDisputes {
 
     function refute(Job calldata job, ResultProof calldata result, InputProof calldata input) external {
         (bytes32 jobId, JobState storage state) = _inPhase(job, Phase.Challenging);
-        Tally storage tally = _unrefuted(jobId, result.root);
+        Tally storage tally = _unrefuted(jobId, state, result.root);
         uint256 depth = MerkleProof.depthOf(job.terms.itemCount);
         _checkResult(result, depth);
         bytes32 rightLeaf = _rightLeaf(job.terms, result.index, input, depth);
         if (rightLeaf == result.leaf) revert LeafIsRight(result.index, result.leaf);
 
-        if (tally.stands()) tally.fall(state, job.terms.quorum);
-        tally.refuter = msg.sender;
-        state.refutedSeats += tally.seats;
-        emit Refuted(jobId, result.root, result.index, result.leaf, rightLeaf, msg.sender);
+        _refuted(job.terms, jobId, state, tally, result, rightLeaf);
     }
 
     function demand(Job calldata job, Node calldata node) external payable {
         (bytes32 jobId, JobState storage state) = _inPhase(job, Phase.Challenging);
-        Tally storage tally = _unrefuted(jobId, node.root);
+        Tally storage tally = _unrefuted(jobId, state, node.root);
         _checkDemandable(jobId, state, job.terms, node);
         uint256 bond = _bondFor(job.terms, node.level, tally.openDemands);
         if (msg.value < bond) revert BondTooLow(bond, msg.value);
 
-        if (tally.stands()) tally.fall(state, job.terms.quorum);
+        if (tally.stands()) state.fall(state.seatsOf(tally, node.root), job.terms.quorum);
         tally.openDemands += 1;
         if (node.level >= state.demandedLevels) state.demandedLevels = uint8(node.level + 1);
         uint256 answerBy = block.timestamp + job.terms.responseWindow;
@@ -62,7 +61,7 @@ contract Disputes is OracleStorage, IDisputes {
         external
     {
         (bytes32 jobId, JobState storage state) = _inPhase(job, Phase.Challenging);
-        Tally storage tally = _unrefuted(jobId, node.root);
+        Tally storage tally = _unrefuted(jobId, state, node.root);
         uint256 depth = MerkleProof.depthOf(job.terms.itemCount);
         uint256 last = MerkleProof.lastLevel(depth);
         if (node.level >= last) revert WrongLevel(node.level, last);
@@ -78,7 +77,7 @@ contract Disputes is OracleStorage, IDisputes {
 
     function answerLeaf(Job calldata job, ResultProof calldata result, InputProof calldata input) external {
         (bytes32 jobId, JobState storage state) = _inPhase(job, Phase.Challenging);
-        Tally storage tally = _unrefuted(jobId, result.root);
+        Tally storage tally = _unrefuted(jobId, state, result.root);
         uint256 depth = MerkleProof.depthOf(job.terms.itemCount);
         _checkResult(result, depth);
         _checkInput(job.terms, result.index, input, depth);
@@ -88,29 +87,91 @@ contract Disputes is OracleStorage, IDisputes {
         emit LeafAnswered(jobId, result.root, result.index, msg.sender, result.leaf, input.row, input.siblings);
     }
 
+    function executeJob(Job calldata job, bytes calldata rows) external {
+        (bytes32 jobId, JobState storage state) = _inPhase(job, Phase.Challenging);
+        (bytes32 dataRoot, bytes32 root) = _execute(job.terms, rows);
+        if (dataRoot != job.terms.dataRoot) revert BadRows(job.terms.dataRoot);
+
+        state.enthrone(_tallies[jobId], root);
+        state.execution = Execution.Whole;
+        state.refutedSeats = state.grantedSeats - state.sealedSeats - state.abstainedSeats - state.rootSeats;
+        _executors[jobId] = msg.sender;
+        emit Executed(jobId, root, msg.sender);
+    }
+
+    function extendChallenge(Job calldata job, ResultProof calldata result, InputProof calldata input) external {
+        (bytes32 jobId, JobState storage state) = _inPhase(job, Phase.Challenging);
+        _unrefuted(jobId, state, result.root);
+        if (state.execution != Execution.None) revert AlreadyExtended(jobId);
+        bytes32 modelId = job.terms.modelId;
+        if (!REGISTRY.model(modelId).stepwise) revert ModelNotStepwise(modelId);
+        uint256 depth = MerkleProof.depthOf(job.terms.itemCount);
+        _checkResult(result, depth);
+        _checkInput(job.terms, result.index, input, depth);
+
+        state.execution = Execution.Extended;
+        emit ChallengeExtended(jobId, result.root, result.index, msg.sender);
+    }
+
+    function accuse(Job calldata job, Gold calldata gold, ResultProof calldata result) external {
+        (bytes32 jobId, JobState storage state) = _inPhase(job, Phase.Challenging);
+        _unrefuted(jobId, state, result.root);
+        uint256 end = state.demandEnd(job.terms, 0) - job.terms.responseWindow;
+        if (block.timestamp >= end) revert GoldTooLate(end);
+        bytes32 id = _accusationId(jobId, gold.position, result.root);
+        if (_accusations[id] != Accusation.None) revert AlreadyAccused(jobId, gold.position, result.root);
+        bytes32 goldResult = _checkGold(job.terms, gold, result);
+        if (goldResult == result.leaf) revert GoldAgrees(gold.index);
+
+        _accusations[id] = Accusation.Open;
+        _audits[jobId].openAccusations += 1;
+        emit Accused(jobId, result.root, gold.position, gold.index, gold.output, result.leaf);
+    }
+
+    function judge(Job calldata job, Gold calldata gold, ResultProof calldata result, InputProof calldata input)
+        external
+    {
+        (bytes32 jobId, JobState storage state) = _inPhase(job, Phase.Challenging);
+        bytes32 id = _accusationId(jobId, gold.position, result.root);
+        if (_accusations[id] != Accusation.Open) revert NotAccused(jobId, gold.position, result.root);
+        bytes32 goldResult = _checkGold(job.terms, gold, result);
+        bytes32 rightLeaf = _rightLeaf(job.terms, gold.index, input, MerkleProof.depthOf(job.terms.itemCount));
+
+        _accusations[id] = Accusation.Judged;
+        Audit storage audit = _audits[jobId];
+        audit.openAccusations -= 1;
+        if (goldResult != rightLeaf && audit.executor == address(0)) audit.executor = msg.sender;
+        emit AccusationJudged(jobId, result.root, gold.position, goldResult == rightLeaf, msg.sender);
+        Tally storage tally = _tallies[jobId][result.root];
+        if (rightLeaf == result.leaf || tally.refuter != address(0)) return;
+        _refuted(job.terms, jobId, state, tally, result, rightLeaf);
+    }
+
     // ---- After settlement ----
 
     function releaseBounty(Job calldata job, bytes32 root) external {
-        (bytes32 jobId,) = _inPhase(job, Phase.Settled);
-        Tally storage tally = _tally(jobId, root);
-        if (tally.refuter == address(0) || tally.bountyReleased) revert NothingToRelease();
+        (bytes32 jobId, JobState storage state) = _inPhase(job, Phase.Settled);
+        Tally storage tally = _tally(jobId, state, root);
+        address refuter = _refuterOf(jobId, state, tally, root);
+        if (refuter == address(0) || tally.bountyReleased) revert NothingToRelease();
 
         tally.bountyReleased = true;
-        uint256 amount = TallyLibrary.bounty(tally.seats, job.terms.seatStake);
-        _credit(tally.refuter, amount);
-        emit BountyReleased(jobId, root, tally.refuter, amount);
+        uint256 amount = TallyLibrary.bounty(state.seatsOf(tally, root), job.terms.seatStake);
+        _credit(refuter, amount);
+        emit BountyReleased(jobId, root, refuter, amount);
     }
 
     function releaseBond(Job calldata job, Node calldata node) external {
-        (bytes32 jobId,) = _inPhase(job, Phase.Settled);
-        Tally storage tally = _tally(jobId, node.root);
+        (bytes32 jobId, JobState storage state) = _inPhase(job, Phase.Settled);
+        Tally storage tally = _tally(jobId, state, node.root);
         Demand storage made = _demand(jobId, node);
         if (made.demander == address(0) || made.released) revert NothingToRelease();
         (address payee, uint256 amount) = (made.demander, made.bond);
-        if (tally.refuter == address(0)) {
+        if (_refuterOf(jobId, state, tally, node.root) == address(0)) {
             // On a silenced root the demanders share one bond's worth: a lone demander gets its bond back, a flood burns.
+            // Once every row was executed, silence says nothing about the true root: its demands are void.
             if (made.answerer != address(0)) payee = made.answerer;
-            else amount = made.bond / tally.openDemands;
+            else if (state.execution != Execution.Whole) amount = made.bond / tally.openDemands;
         }
 
         made.released = true;
@@ -122,8 +183,20 @@ contract Disputes is OracleStorage, IDisputes {
     // ---- Reading ----
 
     function bondFor(Job calldata job, Node calldata node) external view returns (uint256) {
-        (bytes32 jobId,) = _known(job);
-        return _bondFor(job.terms, node.level, _tally(jobId, node.root).openDemands);
+        (bytes32 jobId, JobState storage state) = _known(job);
+        return _bondFor(job.terms, node.level, _tally(jobId, state, node.root).openDemands);
+    }
+
+    function executorOf(bytes32 jobId) external view returns (address) {
+        return _executors[jobId];
+    }
+
+    function auditOf(bytes32 jobId) external view returns (Audit memory) {
+        return _audits[jobId];
+    }
+
+    function isAccused(bytes32 jobId, uint256 position, bytes32 root) external view returns (bool) {
+        return _accusations[_accusationId(jobId, position, root)] == Accusation.Open;
     }
 
     function demandOf(bytes32 jobId, Node calldata node) external view returns (Demand memory) {
@@ -136,15 +209,43 @@ contract Disputes is OracleStorage, IDisputes {
 
     // ---- Guards ----
 
-    /// A revealed root's tally.
-    function _tally(bytes32 jobId, bytes32 root) internal view returns (Tally storage tally) {
-        tally = _tallies[jobId][CommitmentLibrary.digestOf(root)];
-        if (tally.seats == 0) revert UnknownRoot(jobId, root);
+    /// A revealed result root's tally.
+    function _tally(bytes32 jobId, JobState storage state, bytes32 root) private view returns (Tally storage tally) {
+        tally = _tallies[jobId][root];
+        if (state.seatsOf(tally, root) == 0) revert UnknownRoot(jobId, root);
     }
 
-    function _unrefuted(bytes32 jobId, bytes32 root) private view returns (Tally storage tally) {
-        tally = _tally(jobId, root);
+    function _unrefuted(bytes32 jobId, JobState storage state, bytes32 root) private view returns (Tally storage tally) {
+        tally = _tally(jobId, state, root);
         if (tally.refuter != address(0)) revert AlreadyRefuted(jobId, root);
+    }
+
+    /// Who showed by execution that a revealed root is wrong: of one item, or of all.
+    function _refuterOf(bytes32 jobId, JobState storage state, Tally storage tally, bytes32 root)
+        private
+        view
+        returns (address)
+    {
+        bool byWhole = tally.refuter == address(0) && state.execution == Execution.Whole && root != state.root;
+        return byWhole ? _executors[jobId] : tally.refuter;
+    }
+
+    /// @return The leaf that the requester's verdict on the item makes.
+    function _checkGold(Terms calldata terms, Gold calldata gold, ResultProof calldata result)
+        private
+        view
+        returns (bytes32)
+    {
+        bytes32 leaf = MerkleProof.goldLeaf(gold.index, gold.output, gold.salt);
+        if (
+            terms.goldCount == 0 || gold.index >= terms.itemCount || gold.position >= terms.goldCount
+                || !MerkleProof.verify(
+                    terms.goldRoot, MerkleProof.depthOf(terms.goldCount), gold.position, leaf, gold.siblings
+                )
+        ) revert BadGold(terms.goldRoot, gold.position);
+        if (result.index != gold.index) revert BadResultProof(result.root, result.index);
+        _checkResult(result, MerkleProof.depthOf(terms.itemCount));
+        return MerkleProof.resultLeaf(gold.index, gold.output);
     }
 
     function _checkResult(ResultProof calldata result, uint256 depth) private view {
@@ -198,8 +299,50 @@ contract Disputes is OracleStorage, IDisputes {
     {
         if (index >= terms.itemCount && input.row.length == 0 && input.siblings.length == 0) return 0;
         _checkInput(terms, index, input, depth);
-        if (input.row.length != REGISTRY.model(terms.modelId).rowLength) return 0;
-        return MerkleProof.resultLeaf(index, REGISTRY.execute(terms.modelId, input.row));
+        IModelRegistry.Model memory model = REGISTRY.model(terms.modelId);
+        if (input.row.length != model.rowLength) return 0;
+        bytes memory output = model.stepwise
+            ? REGISTRY.outputOf(terms.modelId, MerkleProof.inputLeaf(input.row))
+            : REGISTRY.execute(terms.modelId, input.row);
+        return MerkleProof.resultLeaf(index, output);
+    }
+
+    /// Executes every row.
+    /// @return dataRoot Of the rows.
+    /// @return root Of their results.
+    function _execute(Terms calldata terms, bytes calldata rows) private view returns (bytes32 dataRoot, bytes32 root) {
+        IModelRegistry.Model memory model = REGISTRY.model(terms.modelId);
+        uint256 length = model.rowLength;
+        if (model.stepwise || rows.length != terms.itemCount * length) revert BadRows(terms.dataRoot);
+        uint256 width = 1 << MerkleProof.depthOf(terms.itemCount);
+        bytes32[] memory inputs = new bytes32[](width);
+        bytes32[] memory results = new bytes32[](width);
+        for (uint256 i = 0; i < terms.itemCount; i++) {
+            bytes calldata row = rows[i * length:(i + 1) * length];
+            inputs[i] = MerkleProof.inputLeaf(row);
+            results[i] = MerkleProof.resultLeaf(i, REGISTRY.execute(terms.modelId, row));
+        }
+        return (MerkleProof.foldIn(inputs), MerkleProof.foldIn(results));
+    }
+
+    /// Refutes a root for one item, in the caller's name.
+    function _refuted(
+        Terms calldata terms,
+        bytes32 jobId,
+        JobState storage state,
+        Tally storage tally,
+        ResultProof calldata result,
+        bytes32 rightLeaf
+    ) private {
+        uint8 seats = state.seatsOf(tally, result.root);
+        if (tally.stands()) state.fall(seats, terms.quorum);
+        tally.refuter = msg.sender;
+        state.refutedSeats += seats;
+        emit Refuted(jobId, result.root, result.index, result.leaf, rightLeaf, msg.sender);
+    }
+
+    function _accusationId(bytes32 jobId, uint256 position, bytes32 root) private pure returns (bytes32) {
+        return keccak256(abi.encode(jobId, position, root));
     }
 
     /// The bond stays here until the job is settled: a liar that answers its own demands earns nothing by it.
@@ -212,7 +355,7 @@ contract Disputes is OracleStorage, IDisputes {
 
         made.answerer = msg.sender;
         tally.openDemands -= 1;
-        if (tally.openDemands == 0) tally.rise(state, quorum);
+        if (tally.openDemands == 0) state.rise(state.seatsOf(tally, node.root), quorum);
     }
 
     function _bondFor(Terms calldata terms, uint256 level, uint256 openDemands) private view returns (uint256) {

@@ -1,12 +1,12 @@
 // SPDX-License-Identifier: MIT
 pragma solidity 0.8.37;
 
-import {Demand} from "./interfaces/IDisputes.sol";
+import {Audit, Demand} from "./interfaces/IDisputes.sol";
 import {IModelRegistry} from "./interfaces/IModelRegistry.sol";
 import {IOracleErrors} from "./interfaces/IOracleErrors.sol";
 import {Seat} from "./libraries/Commitment.sol";
 import {Job, JobLibrary, JobState, Phase} from "./libraries/Job.sol";
-import {Account, Checkpoint} from "./libraries/Stake.sol";
+import {Account, Checkpoint, StakeLibrary} from "./libraries/Stake.sol";
 import {Tally} from "./libraries/Tally.sol";
 
 /// @notice All that the oracle stores, and the guards and entries in the books that its two halves share. Both halves
@@ -14,21 +14,31 @@ import {Tally} from "./libraries/Tally.sol";
 abstract contract OracleStorage is IOracleErrors {
     using JobLibrary for Job;
     using JobLibrary for JobState;
+    using StakeLibrary for Account;
 
     IModelRegistry internal immutable REGISTRY;
     uint256 internal immutable REFERENCE_PRICE;
 
     Account internal _total;
     Checkpoint[] internal _totalHistory;
-    mapping(address worker => Account) internal _accounts;
+    mapping(address party => Account) internal _accounts;
     mapping(address worker => Checkpoint[]) internal _histories;
     mapping(address worker => Unbonding) internal _unbonding;
-    mapping(address payee => uint256) internal _credits;
+    mapping(address worker => mapping(uint256 lane => Seat)) internal _seats;
 
     mapping(bytes32 jobId => JobState) internal _jobs;
-    mapping(bytes32 jobId => mapping(address worker => Seat)) internal _seats;
-    mapping(bytes32 jobId => mapping(bytes29 digest => Tally)) internal _tallies;
+    mapping(bytes32 jobId => mapping(bytes32 root => Tally)) internal _tallies;
+    mapping(bytes32 jobId => bool) internal _delivered;
+    mapping(bytes32 jobId => address) internal _executors;
+    mapping(bytes32 jobId => Audit) internal _audits;
+    mapping(bytes32 accusationId => Accusation) internal _accusations;
     mapping(bytes32 nodeId => Demand) internal _demands;
+
+    enum Accusation {
+        None,
+        Open,
+        Judged
+    }
 
     /// Stake on its way out, in wei, and the second from which it can be withdrawn.
     struct Unbonding {
@@ -52,11 +62,14 @@ abstract contract OracleStorage is IOracleErrors {
     function _known(Job calldata job) internal view returns (bytes32 jobId, JobState storage state) {
         jobId = job.id();
         state = _jobs[jobId];
-        if (state.createdAt == 0) revert UnknownJob(jobId);
+        if (state.createdBlock == 0) revert UnknownJob(jobId);
     }
 
     function _credit(address payee, uint256 amount) internal {
-        if (amount != 0) _credits[payee] += amount;
+        if (amount == 0) return;
+        Account memory account = _accounts[payee];
+        account.owe(amount);
+        _accounts[payee] = account;
     }
 
     /// Burned wei leave for the zero address, so that nobody has an interest in them.

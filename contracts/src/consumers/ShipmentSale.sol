@@ -55,7 +55,7 @@ contract ShipmentSale {
         returns (uint256 saleId)
     {
         bytes32 jobId = ORACLE.jobIdOf(job);
-        if (ORACLE.jobState(jobId).createdAt == 0) revert UnknownJob(jobId);
+        if (ORACLE.jobState(jobId).createdBlock == 0) revert UnknownJob(jobId);
         uint256 price = uint256(job.terms.itemCount) * pricePerItem;
         if (msg.value != price) revert WrongEscrow(price, msg.value);
 

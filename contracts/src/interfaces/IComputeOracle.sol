@@ -3,7 +3,6 @@ pragma solidity 0.8.37;
 
 import {Seat} from "../libraries/Commitment.sol";
 import {Job, JobState, Outcome, Phase, Terms} from "../libraries/Job.sol";
-import {Account} from "../libraries/Stake.sol";
 import {Tally} from "../libraries/Tally.sol";
 
 /// A deployment's bounds: what no job may leave. Windows and periods in seconds.
@@ -12,9 +11,36 @@ struct Bounds {
     uint32 maxWindow; // most of each of the four windows
     uint32 unbondingPeriod; // longer than draw and commit together
     uint32 blockTime; // longest usual time between blocks
-    uint40 maxItemCount;
-    uint16 maxSeats;
+    uint32 maxItemCount;
+    uint8 maxSeats;
     uint96 referencePrice; // wei a gas; floor of every price that bonds and stakes are computed from
+}
+
+/// A worker's commitment that somebody else posts: EIP-712 signature of
+/// Commit(bytes32 jobId,uint8 lane,bytes32 commitment,bytes32 sealedRoot,uint256[] tickets,uint256 deadline)
+/// in the domain (name "Quorate", version "1", chainId, verifyingContract = the oracle), in the short form of EIP-2098.
+struct SignedCommit {
+    address worker;
+    uint8 lane;
+    bytes32 commitment;
+    bytes32 sealedRoot;
+    uint256[] tickets;
+    uint256 deadline; // seconds: posted at this time or later, it is skipped
+    bytes32 r;
+    bytes32 vs;
+}
+
+/// A worker's seats in a job, by the lane they are in.
+struct SeatRef {
+    address worker;
+    uint8 lane;
+}
+
+/// What opens a worker's commitment to a root.
+struct Opening {
+    address worker;
+    uint8 lane;
+    bytes32 salt;
 }
 
 /// @title Quorate's compute oracle
@@ -41,8 +67,10 @@ interface IComputeOracle {
 
     /// A constructor bound makes no sense. `name` is the bound's.
     error BadBound(bytes32 name);
-    /// More stake than 2^96 − 1 wei in all.
+    /// More stake than 2^56 − 1 gwei in all.
     error StakeTooLarge(uint256 total);
+    /// Stake comes in whole gwei.
+    error NotWholeGwei(uint256 amount);
     /// Nothing was given where an amount is needed.
     error ZeroAmount();
     /// The worker's stake that is neither locked nor unbonding does not suffice.
@@ -52,11 +80,9 @@ interface IComputeOracle {
 
     /// The requester already made a job with this nonce and these terms.
     error JobExists(bytes32 jobId);
-    /// This term must be zero: this deployment has no such behaviour.
-    error TermNotSupported(bytes32 name);
     /// dataUri does not hash to terms.dataUriHash.
     error DataUriMismatch(bytes32 expected, bytes32 got);
-    /// The payment is not the reward.
+    /// The payment is not the reward and the audit bond.
     error WrongPayment(uint256 expected, uint256 got);
     /// itemCount is 0 or above the deployment's most.
     error ItemCountOutOfBounds(uint256 itemCount, uint256 most);
@@ -70,6 +96,13 @@ interface IComputeOracle {
     error SeatStakeTooLow(uint256 seatStake, uint256 least);
     /// There is less stake in all than the jury would hold.
     error TotalStakeTooLow(uint256 totalStake, uint256 needed);
+    /// The call-out fee is more than a tenth of the reward.
+    error CallOutFeeTooHigh(uint256 callOutFee, uint256 most);
+    /// A verification set needs a root, at least one and at most itemCount items, and a bond; a job without one has none of
+    /// the three.
+    error BadVerificationSet(bytes32 goldRoot, uint256 goldCount, uint256 auditBond);
+    /// The consumer would get more gas than `most`, or gas is set aside for none.
+    error CallbackGasOutOfBounds(uint256 callbackGas, uint256 most);
 
     /// The jury is drawn: there is no second draw.
     error AlreadyDrawn(bytes32 jobId);
@@ -82,16 +115,29 @@ interface IComputeOracle {
     error NoSuchTicket(uint256 ticket, uint256 tickets);
     /// The ticket did not win (yet: the odds double as the window passes).
     error LosingTicket(uint256 ticket);
-    /// The worker is committed to something else in this job.
+    /// The worker is committed to something else in this job, or to the same in another lane.
     error AlreadyCommitted(bytes32 jobId, address worker);
+    /// The lane holds seats of another job, or there is no such lane.
+    error LaneTaken(address worker, uint256 lane);
     /// The transaction would grant no seat: none is left, or the list names none beyond those held.
     error NoSeatGranted(bytes32 jobId, address worker);
 
-    /// (root, salt) does not open the worker's commitment, or there is none left to open.
-    error WrongOpening(bytes32 jobId, address worker);
+    /// None of the signed commitments could be granted a seat.
+    error NothingCommitted(bytes32 jobId);
+    /// None of the openings opens a commitment to this root.
+    error NothingRevealed(bytes32 jobId, bytes32 root);
 
     /// A root wins, but not the one given.
     error NotTheWinner(bytes32 jobId, bytes32 root);
+
+    /// The job names no consumer.
+    error NoConsumer(bytes32 jobId);
+    /// The consumer was told already.
+    error AlreadyDelivered(bytes32 jobId);
+    /// Too little gas is left to give the consumer what the job sets aside for it.
+    error NotEnoughGasToDeliver(uint256 available, uint256 needed);
+    /// The consumer reverted, or ran out of the gas that the job sets aside for it. It can be told again.
+    error DeliveryFailed(address consumer);
 
     /// Ether came without a call: deposit and createJob take it.
     error PaymentWithoutCall(uint256 amount);
@@ -104,21 +150,30 @@ interface IComputeOracle {
     event JobCreated(
         bytes32 indexed jobId, address indexed requester, uint256 nonce, Terms terms, uint256 totalStake, string dataUri
     );
-    event Drawn(bytes32 indexed jobId, bytes32 seed);
+    event Drawn(bytes32 indexed jobId, bytes8 seed);
     /// `seats` is what the worker now holds in all. `sealedRoot` is root ⊕ keccak256(secret, commitment): with it, key and
     /// chain alone suffice to reveal.
     event Committed(
-        bytes32 indexed jobId, address indexed worker, bytes32 commitment, bytes32 sealedRoot, uint256 seats
+        bytes32 indexed jobId,
+        address indexed worker,
+        uint256 lane,
+        bytes32 commitment,
+        bytes32 sealedRoot,
+        uint256 seats
     );
+    /// A signed commitment was passed over; `reason` is the selector of the error that a direct commit would revert with,
+    /// or 0 for a signature that is not the worker's or is past its deadline.
+    event CommitSkipped(bytes32 indexed jobId, address indexed worker, bytes4 reason);
     event Revealed(bytes32 indexed jobId, address indexed worker, bytes32 root, uint256 seats);
     /// `burned` is the forfeited wei that left for the zero address.
     event Settled(bytes32 indexed jobId, Outcome outcome, bytes32 root, uint256 winningSeats, uint256 burned);
     /// One of `forfeited` and `paid` is 0, or both.
     event SeatReleased(bytes32 indexed jobId, address indexed worker, uint256 seats, uint256 forfeited, uint256 paid);
+    event Delivered(bytes32 indexed jobId, address indexed consumer);
 
     // ---- Stake ----
 
-    /// @notice Bonds the payment as the caller's stake, in wei. It draws tickets for jobs created after this block.
+    /// @notice Bonds the payment, in whole gwei, as the caller's stake. It draws tickets for jobs created after this block.
     function deposit() external payable;
 
     /// @notice Starts to unbond `amount` wei of free stake. It draws no more tickets and can be withdrawn after the
@@ -130,7 +185,7 @@ interface IComputeOracle {
 
     // ---- A job, in lifecycle order ----
 
-    /// @notice Creates a job; the payment is its reward. Final: there is no cancel.
+    /// @notice Creates a job; the payment is its reward and its audit bond. Final: there is no cancel.
     /// @param nonce Any number that the caller did not use with the same terms.
     /// @param dataUri Where the data is said to be; only its hash is in the terms.
     function createJob(uint256 nonce, Terms calldata terms, string calldata dataUri)
@@ -142,23 +197,43 @@ interface IComputeOracle {
     /// @param proof What the seed source asks for (PrevrandaoSeed: the block's RLP-encoded header).
     function draw(bytes32 jobId, bytes calldata proof) external;
 
-    /// @notice Seals a root and takes a seat for each winning ticket, while seats are left. Sent again with the same
-    /// commitment and a longer list, it adds seats.
+    /// @notice Seals a root and takes a seat for each winning ticket, while seats are left. Sent again with the same lane
+    /// and commitment and a longer list, it adds seats.
+    /// @param lane Any of the caller's 24 lanes that holds no unreleased seats of another job.
     /// @param commitment keccak256(jobId, worker, root, salt).
     /// @param sealedRoot See Committed.
     /// @param tickets All of the caller's winning tickets so far, ascending.
-    function commit(Job calldata job, bytes32 commitment, bytes32 sealedRoot, uint256[] calldata tickets) external;
+    function commit(
+        Job calldata job,
+        uint8 lane,
+        bytes32 commitment,
+        bytes32 sealedRoot,
+        uint256[] calldata tickets
+    ) external;
 
-    /// @notice Opens a worker's commitment. Anyone who knows the opening may.
-    function reveal(Job calldata job, address worker, bytes32 root, bytes32 salt) external;
+    /// @notice The same for many workers at once, by their signatures. What a direct commit would revert for is passed over,
+    /// with CommitSkipped; a batch of nothing but that is refused.
+    function commitFor(Job calldata job, SignedCommit[] calldata commits) external;
 
-    /// @notice Records the outcome once every window is over.
+    /// @notice Opens commitments to one root, of any workers. Anyone who knows the openings may. Wrong ones are passed over,
+    /// so that nobody can spoil a batch; a batch of nothing but those is refused.
+    function reveal(Job calldata job, bytes32 root, Opening[] calldata openings) external;
+
+    /// @notice Records the outcome once every window is over, and releases `seats` as `release` would for the same root.
     /// @param root The winning root; ignored where none wins.
-    function settle(Job calldata job, bytes32 root) external;
+    function settle(Job calldata job, bytes32 root, SeatRef[] calldata seats) external;
 
-    /// @notice Unlocks, pays or writes off the seats of `workers`. Workers without unreleased seats are passed over, so that
-    /// nobody can spoil a batch; a batch of nothing but those is refused.
-    function release(Job calldata job, address[] calldata workers) external;
+    /// @notice Unlocks, pays or writes off seats that share one fate. Those that are not of this job and word, or released
+    /// already, are passed over, so that nobody can spoil a batch; a batch of nothing but those is refused.
+    /// @param word The root that the seats revealed; the commitment, for one worker's seats that were never opened.
+    function release(Job calldata job, bytes32 word, SeatRef[] calldata seats) external;
+
+    /// @notice Tells the job's consumer (IVerdictConsumer) how the job ended, with exactly terms.callbackGas. Anyone may, until
+    /// it has succeeded once.
+    function deliver(Job calldata job) external;
+
+    /// @notice Several calls of this contract in one transaction, none of which takes a payment: all or nothing.
+    function multicall(bytes[] calldata calls) external;
 
     // ---- Reading a verdict ----
 
@@ -182,20 +257,28 @@ interface IComputeOracle {
     function phaseOf(Job calldata job) external view returns (Phase);
     /// @return Seconds at which the current phase ends by the clock (0 where blocks, or nobody, decide).
     function phaseEnd(Job calldata job) external view returns (uint256);
-    function seatOf(bytes32 jobId, address worker) external view returns (Seat memory);
+    /// @return What the worker's lane holds, or held last.
+    function seatAt(address worker, uint256 lane) external view returns (Seat memory);
+    /// @return What is known of a root; its seats wherever they are counted.
     function tallyOf(bytes32 jobId, bytes32 root) external view returns (Tally memory);
 
-    /// @return stake The worker's account.
+    /// @return bonded Wei of stake, including what is locked.
+    /// @return locked Wei held by seats of unreleased jobs.
+    /// @return lanes Bit i: lane i holds seats of an unreleased job.
     /// @return unbonding Wei on their way out.
-    /// @return readyAt Seconds at which they can be withdrawn.
-    function accountOf(address worker) external view returns (Account memory stake, uint256 unbonding, uint256 readyAt);
-    /// @return Wei that `payee` can withdraw at once (unbonded stake aside).
-    function creditOf(address payee) external view returns (uint256);
+    /// @return readyAt Seconds at which those can be withdrawn.
+    /// @return credit Wei that can be withdrawn at once (unbonded stake aside).
+    function accountOf(address party)
+        external
+        view
+        returns (uint256 bonded, uint256 locked, uint256 lanes, uint256 unbonding, uint256 readyAt, uint256 credit);
     /// @return Wei of all bonded stake.
     function totalStake() external view returns (uint256);
     /// @return Wei the worker had bonded at the end of the block before `blockNumber`.
     function stakeBefore(address worker, uint256 blockNumber) external view returns (uint256);
 
+    /// @return The EIP-712 hash that a worker signs for commitFor.
+    function commitHash(bytes32 jobId, SignedCommit calldata signed) external view returns (bytes32);
     /// @return Least seatStake, in wei, for this model and item count.
     function minSeatStake(bytes32 modelId, uint256 itemCount) external view returns (uint256);
     /// @return Wei that a lying quorum loses at least if one challenger acts: quorum · seatStake / 2 (a liar may earn the

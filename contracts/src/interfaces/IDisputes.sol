@@ -33,6 +33,22 @@ struct InputProof {
     bytes32[] siblings;
 }
 
+/// An item of the requester's verification set, opened: it stands at `position` of the tree under goldRoot, whose leaves are
+/// sha256(index as 8 bytes ‖ output ‖ salt).
+struct Gold {
+    uint256 position;
+    uint256 index;
+    bytes output;
+    bytes32 salt;
+    bytes32[] siblings;
+}
+
+/// What became of a job's verification set.
+struct Audit {
+    address executor; // who showed by execution that an opened item is wrong; 0 = nobody
+    uint32 openAccusations; // opened against a root that says otherwise, and not yet executed
+}
+
 /// @notice The oracle's disputes. Called at the oracle's own address, which lends this code its storage; see IComputeOracle.
 interface IDisputes {
     // ---- Errors, in the order of the guards that raise them ----
@@ -67,6 +83,23 @@ interface IDisputes {
     /// The nodes given do not make up the demanded node.
     error BadAnswer(bytes32 root, uint256 level, uint256 index);
 
+    /// The row count times the model's row length is not what was given, or the rows do not make up dataRoot.
+    error BadRows(bytes32 dataRoot);
+    /// The model is executed in one transaction: there is nothing to wait for.
+    error ModelNotStepwise(bytes32 modelId);
+    /// The job's challenge phase was extended before: once a job.
+    error AlreadyExtended(bytes32 jobId);
+    /// The item is not in the verification set that the requester committed to.
+    error BadGold(bytes32 goldRoot, uint256 position);
+    /// Gold is opened early enough to be executed: a response window before the challenge window ends.
+    error GoldTooLate(uint256 end);
+    /// The opened item and the root's leaf are the same verdict.
+    error GoldAgrees(uint256 index);
+    /// This item was opened against this root before.
+    error AlreadyAccused(bytes32 jobId, uint256 position, bytes32 root);
+    /// No such accusation is open.
+    error NotAccused(bytes32 jobId, uint256 position, bytes32 root);
+
     // ---- Events ----
 
     event Refuted(
@@ -95,6 +128,18 @@ interface IDisputes {
         bytes row,
         bytes32[] siblings
     );
+    /// Every row was executed: `root` is right, and all others are refuted.
+    event Executed(bytes32 indexed jobId, bytes32 root, address executor);
+    /// One item is executed in steps: Challenging lasts one response window longer.
+    event ChallengeExtended(bytes32 indexed jobId, bytes32 indexed root, uint256 index, address challenger);
+    /// The requester's own verdict on an item is another than the root's: a public accusation of one of the two.
+    event Accused(
+        bytes32 indexed jobId, bytes32 indexed root, uint256 position, uint256 index, bytes output, bytes32 leaf
+    );
+    /// The item was executed. `goldRight`: whether the requester's verdict is the chain's.
+    event AccusationJudged(
+        bytes32 indexed jobId, bytes32 indexed root, uint256 position, bool goldRight, address executor
+    );
     event BountyReleased(bytes32 indexed jobId, bytes32 indexed root, address indexed refuter, uint256 amount);
     event BondReleased(
         bytes32 indexed jobId, bytes32 indexed root, uint256 level, uint256 index, address payee, uint256 amount
@@ -119,6 +164,24 @@ interface IDisputes {
     /// @notice Answers a demand at the last level and earns its bond, unless the root is refuted by execution after all.
     function answerLeaf(Job calldata job, ResultProof calldata result, InputProof calldata input) external;
 
+    /// @notice Executes every row of the job: the true root is known, every other one is refuted, and Challenging is over.
+    /// Where all rows together fit one transaction.
+    /// @param rows All rows, one after the other, each of the model's length.
+    function executeJob(Job calldata job, bytes calldata rows) external;
+
+    /// @notice Gives the resumable execution (IModelRegistry.begin) of one item under a root one more response window; once a
+    /// job, and only for a model that one transaction cannot execute. `refute` uses the result once it is finished.
+    function extendChallenge(Job calldata job, ResultProof calldata result, InputProof calldata input) external;
+
+    /// @notice Opens an item of the verification set against a root whose leaf there says otherwise. It refutes nothing:
+    /// `judge` does. If nobody executes the item, the requester loses the audit bond.
+    function accuse(Job calldata job, Gold calldata gold, ResultProof calldata result) external;
+
+    /// @notice Executes an accused item. If the root is wrong, it is refuted, with the bounty; if the gold is wrong, half of
+    /// the audit bond is the caller's at settlement, and half is burned.
+    function judge(Job calldata job, Gold calldata gold, ResultProof calldata result, InputProof calldata input)
+        external;
+
     /// @notice Credits the refuter of `root` with its bounty.
     function releaseBounty(Job calldata job, bytes32 root) external;
 
@@ -128,6 +191,11 @@ interface IDisputes {
 
     // ---- Reading ----
 
+    /// @return Who executed the whole job; 0 = nobody.
+    function executorOf(bytes32 jobId) external view returns (address);
+    function auditOf(bytes32 jobId) external view returns (Audit memory);
+    /// @return Whether this item was opened against this root and not yet executed.
+    function isAccused(bytes32 jobId, uint256 position, bytes32 root) external view returns (bool);
     function demandOf(bytes32 jobId, Node calldata node) external view returns (Demand memory);
     /// @return Wei that demanding this node costs now, at this block's base fee.
     function bondFor(Job calldata job, Node calldata node) external view returns (uint256);

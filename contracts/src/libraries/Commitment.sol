@@ -5,28 +5,32 @@ pragma solidity 0.8.37;
 enum SeatStatus {
     None,
     Sealed, // committed, not revealed
-    Revealed,
-    Released
+    Revealed
 }
 
-/// A worker's seats in one job, one storage slot. `digest` is the commitment while sealed, cut to 29 bytes, and the root's
-/// digest (digestOf) once revealed: finding two openings of one digest still takes 2^116 hashes.
+/// A worker's seats in one job, one storage slot: a *lane* of the worker's. A lane is taken by a commit and free again once
+/// its seats are released (Account.lanes says which are taken); what it held stays until the next job overwrites it, since
+/// writing a slot that is not zero costs a quarter of a new one.
 struct Seat {
-    bytes29 digest;
-    uint16 count;
+    bytes27 digest; // of the job and the commitment; once revealed, of the job and the root
+    bytes3 tag; // of the job's seed: tells a worker's jobs apart
+    uint8 count;
     SeatStatus status;
 }
 
 /// @notice Salted commitments, bound to chain, contract and job (through the id) and to the worker: a copy is worthless.
 /// Twin: contracts/commitment.py.
 library CommitmentLibrary {
+    /// What a worker reveals as its root if it cannot get data that matches dataRoot.
+    bytes32 internal constant DATA_UNAVAILABLE = keccak256("DATA_UNAVAILABLE");
+
     function compute(bytes32 jobId, address worker, bytes32 root, bytes32 salt) internal pure returns (bytes32) {
         return keccak256(abi.encode(jobId, worker, root, salt));
     }
 
-    /// What names a root in 29 bytes. Hashed before it is cut: a root's first bytes alone would name every word that begins
-    /// like it, and one that nobody can answer for would pass for one that won.
-    function digestOf(bytes32 root) internal pure returns (bytes29) {
-        return bytes29(keccak256(abi.encode(root)));
+    /// What a lane holds of a job's commitment, or of a job's root: finding two openings takes 2^108 hashes, and whoever
+    /// shows the word shows which job the lane is for.
+    function digestOf(bytes32 jobId, bytes32 word) internal pure returns (bytes27) {
+        return bytes27(keccak256(abi.encode(jobId, word)));
     }
 }

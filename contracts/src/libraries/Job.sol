@@ -15,8 +15,16 @@ enum Phase {
 enum Outcome {
     Open,
     Accepted, // a result root won
+    Unavailable, // a quorum could not get the data, and no result root stands
     Hung, // no root won
     Expired // no seed or no quorum of seats in time
+}
+
+/// How far the chain itself has executed a job's rows, beyond single items.
+enum Execution {
+    None,
+    Extended, // a resumable execution was opened: Challenging lasts one response window longer
+    Whole // every row was executed: the true root is known
 }
 
 /// What a requester asks for, fixed at creation. Amounts in wei, windows in seconds.
@@ -48,31 +56,24 @@ struct Job {
     Terms terms;
 }
 
-/// What changes about a job, all that storage holds of it.
+/// What changes about a job, all that storage holds of it: two slots. Counts are of seats, of which a job has 255 at most.
 struct JobState {
-    // written by createJob, draw and commit
-    uint40 createdAt; // seconds; 0 = no such job
-    uint40 createdBlock;
-    uint96 totalStake; // wei, at the end of the block before creation
-    uint40 drawnAt; // seconds; 0 = not drawn
-    uint16 grantedSeats;
-    uint16 sealedCommitments; // committed and not yet revealed
-    // written by draw
-    bytes32 seed;
-    // written by the commit or reveal that ends its phase early, by reveals, disputes and settle
-    uint40 commitEndedAt; // seconds; 0 = not ended early
-    uint40 revealEndedAt; // seconds; 0 = not ended early
-    uint16 revealedSeats;
-    uint16 refutedSeats; // on roots refuted by execution
-    uint16 standingSeats; // on roots neither refuted nor with an open demand
-    uint16 standingRoots; // how many such roots
-    uint16 winningSeats; // 0 unless Accepted
+    uint32 createdBlock; // 0 = no such job
+    uint40 startedAt; // see commitEnd; 0 = not drawn
+    bytes8 seed;
+    uint8 grantedSeats;
+    uint8 sealedSeats; // committed and not yet revealed
+    uint8 abstainedSeats; // revealed that the data is unavailable
+    uint8 rootSeats; // on `root`
+    uint8 standingSeats; // on roots neither refuted nor with an open demand
+    uint8 standingRoots; // how many such roots
+    uint8 refutedSeats; // on roots refuted by execution
     bool quorumStands; // a standing root has a quorum
     uint8 demandedLevels; // 1 + the deepest level demanded; 0 = none
+    Execution execution;
     Outcome outcome;
-    uint40 itemCount; // written by settle if Accepted, so that a verdict is read without the terms
-    // written by settle if Accepted
-    bytes32 root;
+    uint32 itemCount; // written by settle if Accepted, so that a verdict is read without the terms
+    bytes32 root; // the first root revealed; once every row was executed, or the job was Accepted, the right one
 }
 
 /// @notice Ids and phases. Twin: contracts/job.py.
@@ -100,17 +101,19 @@ library JobLibrary {
 
     /// @return Whether the seed can no longer be read: the draw never came.
     function isUndrawable(JobState storage state) internal view returns (bool) {
-        return state.drawnAt == 0 && block.number > seedBlock(state) + HASH_WINDOW;
+        return state.startedAt == 0 && block.number > seedBlock(state) + HASH_WINDOW;
     }
 
+    /// @notice Every window has a fixed place after `startedAt`, the second of the draw. A phase that ends early moves
+    /// `startedAt` back by what was left of its window, so that the next one begins at once.
     /// @return Seconds at which the commit phase ends or ended.
     function commitEnd(JobState storage state, Terms calldata terms) internal view returns (uint256) {
-        return state.commitEndedAt != 0 ? state.commitEndedAt : uint256(state.drawnAt) + terms.commitWindow;
+        return uint256(state.startedAt) + terms.commitWindow;
     }
 
     /// @return Seconds at which the reveal phase ends or ended.
     function revealEnd(JobState storage state, Terms calldata terms) internal view returns (uint256) {
-        return state.revealEndedAt != 0 ? state.revealEndedAt : commitEnd(state, terms) + terms.revealWindow;
+        return commitEnd(state, terms) + terms.revealWindow;
     }
 
     /// @return Seconds until which level `level` may be demanded: each level has 2W more than the one above it.
@@ -120,15 +123,21 @@ library JobLibrary {
 
     /// @return Seconds at which Challenging ends: after the last possible answer there is time to refute.
     function challengeEnd(JobState storage state, Terms calldata terms) internal view returns (uint256) {
-        return demandEnd(state, terms, state.demandedLevels);
+        uint256 extension = state.execution == Execution.Extended ? terms.responseWindow : 0;
+        return demandEnd(state, terms, state.demandedLevels) + extension;
+    }
+
+    /// A phase ends now instead of at `end`.
+    function endEarly(JobState storage state, uint256 end) internal {
+        state.startedAt = uint40(state.startedAt + block.timestamp - end);
     }
 
     /// @return Where the job stands at this block. The job must exist.
     function phase(JobState storage state, Terms calldata terms) internal view returns (Phase) {
         if (state.outcome != Outcome.Open) return Phase.Settled;
-        if (state.drawnAt == 0) return isUndrawable(state) ? Phase.Settling : Phase.Drawing;
+        if (state.startedAt == 0) return isUndrawable(state) ? Phase.Settling : Phase.Drawing;
         if (block.timestamp < commitEnd(state, terms)) return Phase.Committing;
-        if (state.grantedSeats < terms.quorum) return Phase.Settling;
+        if (state.grantedSeats < terms.quorum || state.execution == Execution.Whole) return Phase.Settling;
         if (block.timestamp < revealEnd(state, terms)) return Phase.Revealing;
         if (block.timestamp < challengeEnd(state, terms)) return Phase.Challenging;
         return Phase.Settling;

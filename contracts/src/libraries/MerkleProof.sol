@@ -56,6 +56,12 @@ library MerkleProof {
         return sha256(abi.encodePacked(uint64(index), output));
     }
 
+    /// @notice Leaf of a verification set: sha256(index as 8 bytes, big endian ‖ output ‖ salt).
+    function goldLeaf(uint256 index, bytes calldata output, bytes32 salt) internal pure returns (bytes32) {
+        if (index > type(uint64).max) revert IndexOutOfRange(index);
+        return sha256(abi.encodePacked(uint64(index), output, salt));
+    }
+
     /// @notice Whether `leaf` stands at `index` of the tree of `depth` under `root`. The same function proves an inner
     /// node: give its own depth and its index within that depth.
     /// @param siblings the other child at each step, from the leaf's sibling to the root's child
@@ -113,5 +119,15 @@ library MerkleProof {
             if iszero(and(hashed, or(eq(nodes.length, 1), eq(returndatasize(), 0x20)))) { revert(0, 0) }
             root := mload(level)
         }
+    }
+
+    /// @notice Root of the perfect tree over `level`, a power of two of nodes, which is used up.
+    function foldIn(bytes32[] memory level) internal pure returns (bytes32) {
+        for (uint256 count = level.length / 2; count != 0; count /= 2) {
+            for (uint256 i = 0; i < count; i++) {
+                level[i] = sha256(abi.encode(level[2 * i], level[2 * i + 1]));
+            }
+        }
+        return level[0];
     }
 }
