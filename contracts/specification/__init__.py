@@ -25,8 +25,6 @@ from contracts.specification.disputes import (
     release_bounty,
 )
 from contracts.specification.lifecycle import (
-    RelayedCommit,
-    Sealing,
     commit,
     commit_for,
     create_job,
@@ -37,7 +35,16 @@ from contracts.specification.lifecycle import (
     withdraw,
 )
 from contracts.specification.settlement import deliver, is_verdict, release, settle
-from contracts.specification.state import Deployment, Environment, Event, JobRecord, Refused, Registry, State
+from contracts.specification.state import (
+    Deployment,
+    Environment,
+    Event,
+    JobRecord,
+    Refused,
+    RegisteredModel,
+    Registry,
+    State,
+)
 from contracts.specification.transaction import ENTRY_POINTS, PAYABLE, deploy, multicall, transact
 
 __all__ = [
@@ -48,9 +55,8 @@ __all__ = [
     "Event",
     "JobRecord",
     "Refused",
+    "RegisteredModel",
     "Registry",
-    "RelayedCommit",
-    "Sealing",
     "State",
     "accuse",
     "answer",

@@ -5,10 +5,10 @@ contradicts a root refutes nothing by itself: it is an accusation of one of the 
 from __future__ import annotations
 
 from dataclasses import replace
+from hashlib import sha256
 from typing import TYPE_CHECKING
 
 from contracts import merkle
-from contracts.gold import gold_leaf
 from contracts.job import Job, Phase, Terms
 from contracts.specification.books import burn, credit
 from contracts.specification.disputes import check_result, check_unrefuted, find_right_leaf, note_refutation
@@ -83,7 +83,7 @@ def is_in_verification_set(terms: Terms, gold: Gold) -> bool:
     """Whether the requester committed to the item."""
     if gold.position >= terms.gold_count:
         return False
-    leaf = gold_leaf(gold.index, gold.output, gold.salt)
+    leaf = sha256(gold.index.to_bytes(8, "big") + gold.output + gold.salt).digest()
     return merkle.verify(terms.gold_root, terms.gold_count, gold.position, leaf, gold.siblings)
 
 

@@ -58,7 +58,7 @@ def find_right_leaf(state: State, terms: Terms, index: int, given: InputProof) -
     model = registry.model(terms.model_id)
     if len(given.row) != model.row_length:
         return merkle.EMPTY_LEAF
-    if model.stepwise:
+    if model.is_stepwise:
         return merkle.result_leaf(index, registry.output_of(terms.model_id, merkle.input_leaf(given.row)))
     return merkle.result_leaf(index, registry.execute(terms.model_id, given.row))
 
@@ -229,7 +229,7 @@ def execute_job(state: State, env: Environment, job: Job, rows: bytes) -> None:
     job_id, record = require_phase(state, env, job, Phase.CHALLENGING)
     terms, registry = record.terms, state.deployment.registry
     model = registry.model(terms.model_id)
-    is_complete = not model.stepwise and len(rows) == terms.item_count * model.row_length
+    is_complete = not model.is_stepwise and len(rows) == terms.item_count * model.row_length
     require(is_complete, "BadRows", terms.data_root)
     each = [rows[start : start + model.row_length] for start in range(0, len(rows), model.row_length)]
     data_root = merkle.MerkleTree(merkle.input_leaf(row) for row in each).root
@@ -248,7 +248,7 @@ def extend_challenge(state: State, env: Environment, job: Job, result: ResultPro
     check_unrefuted(job_id, record, result.root)
     require(not record.is_extended, "AlreadyExtended", job_id)
     terms, registry = record.terms, state.deployment.registry
-    require(registry.model(terms.model_id).stepwise, "ModelNotStepwise", terms.model_id)
+    require(registry.model(terms.model_id).is_stepwise, "ModelNotStepwise", terms.model_id)
     check_result(terms, result)
     check_input(terms, result.index, given)
     registry.begin(terms.model_id, given.row)

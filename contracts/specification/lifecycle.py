@@ -44,6 +44,7 @@ from contracts.stake import bonded_before, odds_factor, seed_of, wins
 
 if TYPE_CHECKING:
     from contracts.compute_oracle import Opening
+    from contracts.signed_commit import SignedCommit
 
 # ---- Stake
 
@@ -148,16 +149,6 @@ class Sealing:
     tickets: Sequence[int]
 
 
-@dataclass(frozen=True, slots=True)
-class RelayedCommit:
-    """A worker's commitment that somebody else posts."""
-
-    sealing: Sealing
-    deadline: int
-    is_signed: bool
-    """Whether the signature is the worker's own, over exactly this and the job (contracts.signed_commit)."""
-
-
 def commit(
     state: State,
     env: Environment,
@@ -174,22 +165,27 @@ def commit(
     end_commits_if_full(state, env, job_id)
 
 
-def commit_for(state: State, env: Environment, job: Job, commits: Sequence[RelayedCommit]) -> None:
+def commit_for(state: State, env: Environment, job: Job, commits: Sequence[SignedCommit]) -> None:
     """The same for many workers at once. What a direct commit would be refused for is skipped."""
     job_id, _ = require_phase(state, env, job, Phase.COMMITTING)
-    granted = 0
-    for relayed in commits:
-        worker = relayed.sealing.worker
-        if not relayed.is_signed or env.timestamp >= relayed.deadline:
-            state.emit("CommitSkipped", jobId=job_id, worker=worker, reason=bytes(4))
-            continue
-        try:
-            take_seats(state, env, job_id, relayed.sealing)
-            granted += 1
-        except Refused as refusal:
-            state.emit("CommitSkipped", jobId=job_id, worker=worker, reason=REASONS[refusal.name])
+    granted = sum(take_seats_for(state, env, job_id, signed) for signed in commits)
     require(granted != 0, "NothingCommitted", job_id)
     end_commits_if_full(state, env, job_id)
+
+
+def take_seats_for(state: State, env: Environment, job_id: bytes, signed: SignedCommit) -> bool:
+    """Seats for a worker that signed for them; whether it got any."""
+    is_signed = state.deployment.signer_of(signed, job_id) == signed.worker
+    if env.timestamp >= signed.deadline or not is_signed:
+        state.emit("CommitSkipped", jobId=job_id, worker=signed.worker, reason=NOT_SIGNED)
+        return False
+    sealing = Sealing(signed.worker, signed.lane, signed.commitment, signed.sealed_root, signed.tickets)
+    try:
+        take_seats(state, env, job_id, sealing)
+    except Refused as refusal:
+        state.emit("CommitSkipped", jobId=job_id, worker=signed.worker, reason=REASONS[refusal.name])
+        return False
+    return True
 
 
 def take_seats(state: State, env: Environment, job_id: bytes, sealing: Sealing) -> None:
@@ -241,6 +237,8 @@ def end_commits_if_full(state: State, env: Environment, job_id: bytes) -> None:
         state.jobs[job_id] = replace(record, commit_ended_at=env.timestamp)
 
 
+NOT_SIGNED = bytes(4)
+"""Why a commitment was skipped that its worker did not sign, or not for so late: no error's selector."""
 REASONS = {
     signature.split("(")[0]: keccak(text=signature)[:4]
     for signature in (
@@ -253,7 +251,7 @@ REASONS = {
         "NotEnoughFreeStake(address,uint256,uint256)",
     )
 }
-"""What a commitment can be refused for, as the event of a skipped one says it."""
+"""What a commitment can be refused for, as the event of a skipped one says it: the error's selector."""
 
 # ---- Reveal
 

@@ -16,7 +16,7 @@ from contracts.job import Job, Outcome, Terms
 
 if TYPE_CHECKING:  # types only: the specification runs without a client of any chain
     from contracts.compute_oracle import Bounds
-    from contracts.model_registry import Model
+    from contracts.signed_commit import SignedCommit
 
 GWEI = 10**9
 
@@ -66,10 +66,22 @@ class Environment:
     """Wei a gas."""
 
 
+@dataclass(frozen=True, slots=True)
+class RegisteredModel:
+    """What the registry knows of a model, as far as the protocol looks."""
+
+    row_length: int
+    """Bytes."""
+    execution_gas: int
+    """Gas of one execution; 0 until it is measured."""
+    is_stepwise: bool
+    """Whether one execution takes more than one transaction."""
+
+
 class Registry(Protocol):
     """The models, and the chain's own execution of them. Its refusals are Refused, too."""
 
-    def model(self, model_id: bytes) -> Model:
+    def model(self, model_id: bytes) -> RegisteredModel:
         """What is known of a registered model; refuses an unknown one."""
 
     def execute(self, model_id: bytes, row: bytes) -> bytes:
@@ -92,6 +104,8 @@ class Deployment:
     registry: Registry
     randomness: Callable[[int, bytes], bytes]
     """The seed source: (block number, proof) → the block's randomness; refuses a wrong proof."""
+    signer_of: Callable[[SignedCommit, bytes], Address | None]
+    """(a commitment, the job's id) → who signed just that for this oracle on this chain (contracts.signed_commit)."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -7,7 +7,7 @@ execution and none of the demands on it is unanswered.
 from __future__ import annotations
 
 from contracts.commitment import DATA_UNAVAILABLE
-from contracts.job import Outcome
+from contracts.job import Outcome, seat_fee
 from contracts.specification.state import Address, Demand, JobRecord, Seats
 from contracts.tally import bounty
 
@@ -125,18 +125,17 @@ def keeps_stake(record: JobRecord, seats: Seats) -> bool:
 
 def share_of(record: JobRecord, seats: Seats) -> int:
     """Wei of the reward that the seats get."""
-    if record.outcome == Outcome.ACCEPTED and seats.root == record.winner:
-        return seats.count * (record.terms.reward // seats_on(record, seats.root))
+    if record.winner is not None and seats.root == record.winner:
+        return seats.count * (record.terms.reward // seats_on(record, record.winner))
     if is_called_in_vain(record, seats):
-        return seats.count * (record.terms.call_out_fee // record.terms.seats)
+        return seats.count * seat_fee(record.terms)
     return 0
 
 
 def is_called_in_vain(record: JobRecord, seats: Seats) -> bool:
     """Whether the seats worked, honestly as far as anybody can tell, for a job that rewards nobody."""
     is_abstention = seats.root == DATA_UNAVAILABLE
-    if record.outcome == Outcome.ACCEPTED:
-        assert record.winner is not None
+    if record.winner is not None:
         return is_abstention and seats_on(record, record.winner) == 0
     if record.outcome == Outcome.UNAVAILABLE:
         return is_abstention
