@@ -5,7 +5,10 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from eth_abi.abi import decode
 from eth_typing import ChecksumAddress
+from eth_utils.abi import event_abi_to_log_topic
+from hexbytes import HexBytes
 
 from contracts.abi import artifact
 from contracts.endpoint import Call, Endpoint, call_of
@@ -23,9 +26,23 @@ class Model:
     output_length: int
     """Logits in an output."""
     execution_gas: int
-    """Gas of one execution, measured at registration."""
+    """Gas of one execution, measured; 0 while a stepwise model has not been executed to the end."""
     program_length: int
     """Bytes in the program."""
+    stepwise: bool
+    """One execution takes more than one call may: it is carried out in steps."""
+
+
+@dataclass(frozen=True, slots=True)
+class Progress:
+    """How far an execution in steps has come, in the order of the Solidity struct."""
+
+    begun: bool
+    finished: bool
+    executed: int
+    """Channels, of the whole network, before the furthest state reached."""
+    state_hash: bytes
+    """keccak256 of that state."""
 
 
 class ModelRegistry:
@@ -48,6 +65,14 @@ class ModelRegistry:
         """Tell where a registered model's file can be found."""
         return call_of(self.contract.functions.announceUri(model_id, uri))
 
+    def begin(self, model_id: bytes, row: bytes) -> Call:
+        """Open the execution of a row in steps."""
+        return call_of(self.contract.functions.begin(model_id, row))
+
+    def advance(self, model_id: bytes, row_hash: bytes, state: bytes, channels: int) -> Call:
+        """Execute so many channels more from a state that was reached, or all that are left. models.stepwise has plans."""
+        return call_of(self.contract.functions.advance(model_id, row_hash, state, channels))
+
     def model(self, model_id: bytes) -> Model:
         """What is known of a model. Raises errors.UnknownModel."""
         return Model(*self.endpoint.read(self.contract.functions.model(model_id)))
@@ -55,6 +80,26 @@ class ModelRegistry:
     def execute(self, model_id: bytes, row: bytes) -> bytes:
         """The output of the model for one row, as the chain computes it: 4 bytes a logit, big endian."""
         return bytes(self.endpoint.read(self.contract.functions.execute(model_id, row)))
+
+    def progress(self, model_id: bytes, row_hash: bytes) -> Progress:
+        """How far the execution of the row with this sha256 has come."""
+        return Progress(*self.endpoint.read(self.contract.functions.progressOf(model_id, row_hash)))
+
+    def output_of(self, model_id: bytes, row_hash: bytes) -> bytes:
+        """The output of an execution in steps. Raises errors.ExecutionUnfinished."""
+        return bytes(self.endpoint.read(self.contract.functions.outputOf(model_id, row_hash)))
+
+    def reached(self, model_id: bytes, row_hash: bytes, first: int, last: int) -> list[bytes]:
+        """The states that the execution reached in these blocks, in order: whoever has the model can go on from any."""
+        event = self.contract.events.StateReached()
+        wanted = {
+            "address": self.address,
+            "topics": ["0x" + topic.hex() for topic in (event_abi_to_log_topic(event.abi), model_id, row_hash)],
+            "fromBlock": hex(first),
+            "toBlock": hex(last),
+        }
+        logs = self.endpoint.ask("eth_getLogs", wanted)
+        return [bytes(decode(["bytes"], HexBytes(log["data"]))[0]) for log in logs]
 
 
 def chunks_of(program: bytes) -> tuple[list[bytes], bytes]:

@@ -21,6 +21,7 @@ library IntegerNetwork {
     uint256 private constant MAGIC = 0x51494e01; // "QIN", version 1
     uint256 private constant HEADER = 18;
     uint256 private constant LAYER_HEADER = 9;
+    uint256 private constant STATE_HEADER = 16;
     uint256 private constant PREAMBLE = 5;
     uint256 private constant DENSE = 1;
     uint256 private constant LOGITS = 2;
@@ -32,15 +33,23 @@ library IntegerNetwork {
     uint256 private constant LANES_8 = 0x000000ff0000ff0000ff0000ff0000ff0000ff0000ff0000ff0000ff0000ff00;
     uint256 private constant LANES_16 = 0x0000ff0000ff0000ff0000ff0000ff0000ff0000ff0000ff0000ff0000ff0000;
 
-    /// @dev The part of a program that lies in memory, up to byte `end` of it; byte 0 would be at address `base`. A
-    /// program longer than its window slides through it, since memory, unlike code, is dear by the square.
-    struct Window {
+    /// @dev A network at work. The part of the program that lies in memory goes up to byte `end` of it, and byte 0 would
+    /// be at address `base`: a program longer than its window slides through it, since memory, unlike code, is dear by
+    /// the square. `position` and `channel` say what comes next; `inputs` activations at `x` go into that layer, and
+    /// `made` bytes at `y` have come out of it.
+    struct Machine {
         address[] chunks;
         uint256 length;
         uint256 end;
         uint256 base;
         uint256 data;
         uint256 capacity;
+        uint256 position;
+        uint256 channel;
+        uint256 x;
+        uint256 inputs;
+        uint256 y;
+        uint256 made;
     }
 
     /// @param chunks contracts of STOP and 24,575 bytes each (the last may hold fewer): together the program
@@ -53,59 +62,170 @@ library IntegerNetwork {
         returns (bytes memory output)
     {
         unchecked {
-            Window memory window = Window(chunks, length, 0, 0, 0, 0);
-            _slide(window, 0, HEADER);
-            uint256 header = _word(window.base);
-            uint256 rowLength = uint32(header >> 192);
+            (Machine memory machine, uint256 rowLength) = _load(chunks, length);
             if (row.length != rowLength) revert IModelRegistry.WrongRowLength(row.length, rowLength);
-            output = _allocateBytes(uint32(header >> 160) * 4);
-            uint256 x = _allocate(uint32(header >> 128));
-            uint256 y = _allocate(uint32(header >> 128));
-            assembly ("memory-safe") {
-                calldatacopy(x, row.offset, row.length)
-            }
-            uint256 position = HEADER;
-            for (uint256 layers = uint16(header >> 112); layers > 1; --layers) {
-                position = _dense(window, position, x, y, true);
-                (x, y) = (y, x);
-            }
-            assembly ("memory-safe") {
-                y := add(output, 32)
-            }
-            _dense(window, position, x, y, false);
+            _take(machine, row, rowLength);
+            machine.position = HEADER;
+            while (machine.position != length) _compute(machine, type(uint256).max);
+            return _output(machine);
         }
     }
 
-    /// @dev One dense layer from the activations at x to those (hidden) or to the logits (not hidden) at y.
-    /// @return position where the next layer begins
-    function _dense(Window memory window, uint256 position, uint256 x, uint256 y, bool hidden)
+    /// @notice The state in which an execution of `row` begins (docs/program.md).
+    function firstState(bytes calldata row) internal pure returns (bytes memory) {
+        return abi.encodePacked(uint32(0), uint32(HEADER), uint32(0), uint32(row.length), row);
+    }
+
+    /// @notice How many channels of the whole network came before `state`; 0 if it is too short to be one.
+    function executedBefore(bytes calldata state) internal pure returns (uint256) {
+        return state.length < STATE_HEADER ? 0 : uint32(bytes4(state));
+    }
+
+    /// @notice Go on from a state for so many channels, or to the end if it comes first. The state is trusted.
+    /// @param chunks as for `run`, and so is `length`
+    /// @return result the state then, or the output if the execution is finished
+    function advance(address[] memory chunks, uint256 length, bytes calldata state, uint256 channels)
+        internal
+        view
+        returns (bytes memory result, bool finished)
+    {
+        unchecked {
+            (Machine memory machine,) = _load(chunks, length);
+            uint256 header = uint128(bytes16(state));
+            uint256 executed = (header >> 96) + channels;
+            machine.position = uint32(header >> 64);
+            machine.channel = uint32(header >> 32);
+            _take(machine, state[STATE_HEADER:], uint32(header));
+            while (channels != 0 && machine.position != length) {
+                channels -= _compute(machine, channels);
+            }
+            finished = machine.position == length;
+            result = finished ? _output(machine) : _state(machine, executed);
+        }
+    }
+
+    /// @dev A machine with a program and with memory for its activations, but no input yet.
+    function _load(address[] memory chunks, uint256 length)
+        private
+        view
+        returns (Machine memory machine, uint256 rowLength)
+    {
+        unchecked {
+            machine.chunks = chunks;
+            machine.length = length;
+            _slide(machine, 0, HEADER);
+            uint256 header = _word(machine.base);
+            rowLength = uint32(header >> 192);
+            uint256 most = uint32(header >> 160) * 4;
+            if (most < uint32(header >> 128)) most = uint32(header >> 128);
+            machine.x = _allocate(most + 32) + 32; // a word before it, where an output's length will be
+            machine.y = _allocate(most + 32) + 32;
+        }
+    }
+
+    /// @dev Into the machine: `inputs` activations for its layer, and after them what the layer has made so far.
+    function _take(Machine memory machine, bytes calldata activations, uint256 inputs) private pure {
+        unchecked {
+            machine.inputs = inputs;
+            machine.made = activations.length - inputs;
+            (uint256 x, uint256 y, uint256 made) = (machine.x, machine.y, machine.made);
+            assembly ("memory-safe") {
+                calldatacopy(x, activations.offset, inputs)
+                calldatacopy(y, add(activations.offset, inputs), made)
+            }
+        }
+    }
+
+    /// @dev What the last layer made, where it lies.
+    function _output(Machine memory machine) private pure returns (bytes memory output) {
+        uint256 x = machine.x;
+        uint256 length = machine.inputs;
+        assembly ("memory-safe") {
+            output := sub(x, 32)
+            mstore(output, length)
+        }
+    }
+
+    function _state(Machine memory machine, uint256 executed) private pure returns (bytes memory state) {
+        unchecked {
+            (uint256 x, uint256 inputs, uint256 y, uint256 made) =
+                (machine.x, machine.inputs, machine.y, machine.made);
+            state = _allocateBytes(STATE_HEADER + inputs + made);
+            uint256 header = executed << 96 | machine.position << 64 | machine.channel << 32 | inputs;
+            assembly ("memory-safe") {
+                mstore(add(state, 32), shl(128, header))
+                let place := add(state, add(32, STATE_HEADER))
+                mcopy(place, x, inputs)
+                mcopy(add(place, inputs), y, made)
+            }
+        }
+    }
+
+    /// @dev Up to `most` channels of the layer at hand: here each opcode has its function.
+    /// @return count channels that were computed
+    function _compute(Machine memory machine, uint256 most) private view returns (uint256 count) {
+        unchecked {
+            uint256 position = machine.position;
+            if (position + LAYER_HEADER > machine.end) _slide(machine, position, LAYER_HEADER);
+            uint256 header = _word(machine.base + position);
+            return _dense(machine, header, most);
+        }
+    }
+
+    /// @dev `count` more channels of a layer are there, `made` bytes of them, of `channels` in all. When those are
+    /// complete, what the layer made is the input of the next one, which begins at `next`.
+    function _close(Machine memory machine, uint256 count, uint256 made, uint256 channels, uint256 next) private pure {
+        unchecked {
+            machine.channel += count;
+            machine.made += made;
+            if (machine.channel != channels) return;
+            machine.channel = 0;
+            machine.position = next;
+            (machine.x, machine.inputs, machine.y, machine.made) = (machine.y, machine.made, machine.x, 0);
+        }
+    }
+
+    /// @dev Channels of a dense layer, hidden (made are bytes) or the last (made are logits).
+    function _dense(Machine memory machine, uint256 header, uint256 most) private view returns (uint256 count) {
+        unchecked {
+            bool hidden = header >> 248 == DENSE;
+            uint256 record = uint32(header >> 216) + PREAMBLE;
+            uint256 channels = uint32(header >> 184);
+            uint256 first = machine.position + LAYER_HEADER;
+            count = channels - machine.channel;
+            if (count > most) count = most;
+            uint256 y = machine.y + machine.made;
+            uint256 made = _records(machine, first + machine.channel * record, record, count, y, hidden) - y;
+            _close(machine, count, made, channels, first + channels * record);
+        }
+    }
+
+    /// @dev The channels whose `left` records begin at byte `position` of the program.
+    /// @return y advanced by what they made
+    function _records(Machine memory machine, uint256 position, uint256 record, uint256 left, uint256 y, bool hidden)
         private
         view
         returns (uint256)
     {
         unchecked {
-            if (position + LAYER_HEADER > window.end) _slide(window, position, LAYER_HEADER);
-            uint256 header = _word(window.base + position);
-            uint256 record = uint32(header >> 216) + PREAMBLE;
-            uint256 left = uint32(header >> 184);
+            uint256 x = machine.x;
             uint256 start = _start(x, record - PREAMBLE);
-            position += LAYER_HEADER;
             while (left != 0) {
                 uint256 count = left;
-                if (position + left * record > window.end) {
-                    if (position + record > window.end) _slide(window, position, record);
-                    count = (window.end - position) / record;
+                if (position + left * record > machine.end) {
+                    if (position + record > machine.end) _slide(machine, position, record);
+                    count = (machine.end - position) / record;
                     // Whole fours, unless these are the last: what is left over runs one by one.
                     count = count < left ? (count < 4 ? count : count & ~uint256(3)) : left;
                 }
-                uint256 head = window.base + position + PREAMBLE - 32;
+                uint256 head = machine.base + position + PREAMBLE - 32;
                 y = hidden
                     ? _requantised(head, record, count, x, start, y)
                     : _logits(head, record, count, x, start, y);
                 position += count * record;
                 left -= count;
             }
-            return position;
+            return y;
         }
     }
 
@@ -386,42 +506,44 @@ library IntegerNetwork {
         }
     }
 
-    /// @notice What creates a chunk: ten bytes that return what follows them, STOP and the piece. Behind STOP no code
-    /// can run, so nobody can make a chunk destroy itself.
-    /// @param piece at most CHUNK bytes
-    function creationCode(bytes calldata piece) internal pure returns (bytes memory code) {
-        unchecked {
-            code = _allocateBytes(piece.length + 11);
-            assembly ("memory-safe") {
-                // PUSH2 length, DUP1, PUSH1 10, RETURNDATASIZE, CODECOPY, RETURNDATASIZE, RETURN, STOP
-                let prefix := or(0x61000080600a3d393df300, shl(64, add(piece.length, 1)))
-                mstore(add(code, 32), shl(168, prefix))
-                calldatacopy(add(code, 43), piece.offset, piece.length)
-            }
+    /// @notice What creates a contract of STOP and `length` bytes if these follow: ten bytes that return what is behind
+    /// them, and STOP. Behind STOP no code can run, so nobody can make such a contract destroy itself.
+    /// @param length at most CHUNK
+    function creationPrefix(uint256 length) internal pure returns (bytes11) {
+        // PUSH2 length, DUP1, PUSH1 10, RETURNDATASIZE, CODECOPY, RETURNDATASIZE, RETURN, STOP
+        return bytes11(uint88(0x61000080600a3d393df300 | (length + 1) << 64));
+    }
+
+    /// @notice Create a contract at the address that `code` and `salt` determine; zero if that fails.
+    function create(bytes memory code, bytes32 salt) internal returns (address made) {
+        assembly ("memory-safe") {
+            made := create2(0, add(code, 32), mload(code), salt)
         }
     }
 
-    /// @notice Create a contract from `code` at the address that the code alone determines; zero if that fails.
-    function create(bytes memory code) internal returns (address chunk) {
+    /// @notice What lies behind the STOP of such a contract.
+    function read(address made) internal view returns (bytes memory content) {
+        uint256 length = made.code.length - 1;
+        content = _allocateBytes(length);
         assembly ("memory-safe") {
-            chunk := create2(0, add(code, 32), mload(code), 0)
+            extcodecopy(made, add(content, 32), 1, length)
         }
     }
 
     /// @dev Read the program from byte `position` on into memory: `needed` bytes at least, a chunk's length where there
     /// is.
-    function _slide(Window memory window, uint256 position, uint256 needed) private view {
+    function _slide(Machine memory machine, uint256 position, uint256 needed) private view {
         unchecked {
             uint256 most = needed > CHUNK ? needed : CHUNK;
-            if (window.length < most) most = window.length;
-            if (most > window.capacity) {
-                window.data = _allocate(most);
-                window.capacity = most;
+            if (machine.length < most) most = machine.length;
+            if (most > machine.capacity) {
+                machine.data = _allocate(most);
+                machine.capacity = most;
             }
-            if (window.length - position < most) most = window.length - position;
-            window.end = position + most;
-            window.base = window.data - position;
-            _copy(window.chunks, position, most, window.data);
+            if (machine.length - position < most) most = machine.length - position;
+            machine.end = position + most;
+            machine.base = machine.data - position;
+            _copy(machine.chunks, position, most, machine.data);
         }
     }
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import itertools
 import json
 import re
@@ -9,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pytest
 from eth_abi import decode, encode
 from eth_account import Account
 from eth_utils import keccak, to_checksum_address
@@ -76,9 +78,13 @@ class Deployed:
     def gas_of(self, name: str, *arguments: Any) -> int:
         """Gas of a call less what its transaction pays for the call itself and its arguments."""
         self.call(name, *arguments)
-        data = self.calldata(name, *arguments)
+        return self.gas_used - intrinsic_gas(self.calldata(name, *arguments))
+
+    @property
+    def gas_used(self) -> int:
+        """Gas of the last call, its transaction's own included. What an earlier call touched stays warm here."""
         assert self.evm.result
-        return int(self.evm.result.gas_used) - intrinsic_gas(data)
+        return int(self.evm.result.gas_used)
 
     def logs(self) -> list[tuple[list[bytes], bytes]]:
         """(topics, data) of the last call's events."""
@@ -113,14 +119,68 @@ class Registry(Deployed):
         return made
 
 
+class Stepwise:
+    """One row's execution in steps, by whoever calls: what each transaction publishes."""
+
+    def __init__(self, registry: Registry, model: bytes, row: bytes) -> None:
+        self.registry, self.model, self.row = registry, model, row
+        self.row_hash = hashlib.sha256(row).digest()
+
+    def begin(self) -> bytes:
+        """The first state, from the event."""
+        assert self.registry.call("begin", self.model, self.row) == self.row_hash
+        state = self.published("StateReached")
+        assert state is not None
+        return state
+
+    def advance(self, state: bytes, channels: int, gas: int = PLENTY) -> bytes | None:
+        """The state after the step, from the event; None if the step finished the execution."""
+        self.registry.call("advance", self.model, self.row_hash, state, channels, gas=gas)
+        return self.published("StateReached")
+
+    def progress(self) -> tuple[bool, bool, int, bytes]:
+        """(begun, finished, executed, hash of the furthest state)"""
+        begun, finished, executed, state_hash = self.registry.call("progressOf", self.model, self.row_hash)
+        return begun, finished, executed, state_hash
+
+    def output(self) -> bytes:
+        """What a contract reads. Raises Reverted."""
+        return bytes(self.registry.call("outputOf", self.model, self.row_hash))
+
+    def published(self, event: str) -> bytes | None:
+        """The bytes in the one such event that the last call left, if it left one."""
+        topic = keccak(text=f"{event}(bytes32,bytes32,bytes)")
+        found = [data for topics, data in self.registry.logs() if topics == [topic, self.model, self.row_hash]]
+        assert len(found) <= 1
+        return bytes(decode(["bytes"], found[0])[0]) if found else None
+
+
+def reverts(contract: Deployed, error: str, name: str, *arguments: Any, gas: int = PLENTY) -> tuple[Any, ...]:
+    """The arguments of the custom error with which a call reverts, which must be this one."""
+    with pytest.raises(Reverted) as caught:
+        contract.call(name, *arguments, gas=gas)
+    assert caught.value.error == error, str(caught.value)
+    assert caught.value.arguments is not None
+    return caught.value.arguments
+
+
 class ReceiptChain:
     """A dev chain with a ModelRegistry that mines each transaction at once."""
 
-    def __init__(self) -> None:
+    def __init__(self, execution_gas_limit: int = EXECUTION_GAS_LIMIT) -> None:
         self.chain = DevChain(block_time=None)
         self.account = Account.from_key(dev_keys(1)[0])
-        self.abi = Deployed("ModelRegistry", EXECUTION_GAS_LIMIT)
-        self.registry = self.deploy("ModelRegistry", EXECUTION_GAS_LIMIT.to_bytes(32, "big"))
+        self.abi = Deployed("ModelRegistry", execution_gas_limit)
+        self.registry = self.deploy("ModelRegistry", execution_gas_limit.to_bytes(32, "big"))
+
+    def register(self, program: bytes) -> bytes:
+        """The model's id. Each chunk is stored first."""
+        pieces = [program[start : start + CHUNK] for start in range(0, len(program), CHUNK)]
+        for piece in pieces:
+            self.send(self.registry, self.abi.calldata("storeChunk", piece))
+        ids = [keccak(creation_code(b"\x00" + piece)) for piece in pieces[:-1]]
+        self.send(self.registry, self.abi.calldata("register", ids, pieces[-1]))
+        return hashlib.sha256(program).digest()
 
     def deploy(self, name: str, arguments: bytes = b"") -> str:
         code = bytes.fromhex(load_artifact(name)["bytecode"][2:])

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-from typing import Any
 
 import numpy as np
 import pytest
@@ -26,6 +25,7 @@ from tests.models.registry import (
     Reverted,
     constant_network,
     creation_code,
+    reverts,
 )
 from tests.models.test_program import BAD_PROGRAMS, PROGRAM, str_only
 
@@ -42,14 +42,6 @@ def registry() -> Registry:
 @pytest.fixture(scope="module")
 def harness() -> Deployed:
     return Deployed("IntegerNetworkHarness")
-
-
-def reverts(registry: Deployed, error: str, name: str, *arguments: Any, gas: int = PLENTY) -> tuple[Any, ...]:
-    with pytest.raises(Reverted) as caught:
-        registry.call(name, *arguments, gas=gas)
-    assert caught.value.error == error, str(caught.value)
-    assert caught.value.arguments is not None
-    return caught.value.arguments
 
 
 def pieces_of(program: bytes) -> list[bytes]:
@@ -73,8 +65,8 @@ def test_a_registered_model_is_known_by_its_sha256_and_by_what_it_is(registry: R
     model = registry.register(WINE_SHAPE)
     event = registry.logs()[-1]
     assert model == hashlib.sha256(WINE_SHAPE).digest()
-    row_length, output_length, execution_gas, program_length = registry.call("model", model)
-    assert (row_length, output_length, program_length) == (13, 3, len(WINE_SHAPE))
+    row_length, output_length, execution_gas, program_length, stepwise = registry.call("model", model)
+    assert (row_length, output_length, program_length, stepwise) == (13, 3, len(WINE_SHAPE), False)
     assert event[0] == [
         keccak(text="ModelRegistered(bytes32,address,uint256,uint256,uint256)"),
         model,
@@ -171,20 +163,15 @@ def test_more_chunks_than_a_transaction_can_work_through_are_refused(registry: R
     assert reverts(registry, "TooManyChunks", "register", [bytes(32)] * 36, b"x") == (37, 36)
 
 
-def test_a_model_that_takes_more_gas_than_the_limit_is_refused() -> None:
-    bomb = Registry(20_000)
-    assert reverts(bomb, "ExecutionTooDear", "register", [], WINE_SHAPE) == (20_000,)
-    assert reverts(bomb, "UnknownModel", "model", model_id(WINE_SHAPE)) == (model_id(WINE_SHAPE),)
+def test_a_model_that_takes_more_gas_than_the_limit_is_stepwise_and_its_gas_unknown() -> None:
+    registry = Registry(20_000)
+    model = registry.register(WINE_SHAPE)
+    assert decode(["uint256"] * 3, registry.logs()[-1][1]) == (13, 3, 0)
+    assert registry.call("model", model) == (13, 3, 0, len(WINE_SHAPE), True)
+    assert registry.call("measure", model) == 0
 
 
-def test_a_gas_bomb_of_many_tiny_channels_is_cut_off_at_the_limit(registry: Registry) -> None:
-    bomb = compile_network(constant_network([1, 60_000, 1], weight=1, shift=0))
-    ids = [registry.call("storeChunk", piece) for piece in pieces_of(bomb)]
-    limit = reverts(registry, "ExecutionTooDear", "register", ids[:-1], pieces_of(bomb)[-1])
-    assert limit == (EXECUTION_GAS_LIMIT,)
-
-
-def test_too_little_gas_to_measure_is_told_apart_from_a_model_too_dear(registry: Registry) -> None:
+def test_too_little_gas_to_measure_is_told_apart_from_a_stepwise_model(registry: Registry) -> None:
     registry.call("storeChunk", WINE_SHAPE)
     found = set()
     for gas in range(100_000, 200_000, 2_000):
@@ -195,8 +182,7 @@ def test_too_little_gas_to_measure_is_told_apart_from_a_model_too_dear(registry:
         else:
             break
     assert "NotEnoughGasToMeasure" in found
-    assert "ExecutionTooDear" not in found
-    assert registry.call("model", model_id(WINE_SHAPE))[0] == 13
+    assert registry.call("model", model_id(WINE_SHAPE))[4] is False
 
 
 def test_a_chunk_that_runs_out_of_gas_is_refused_by_name(registry: Registry) -> None:
