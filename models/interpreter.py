@@ -5,8 +5,8 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from models.integer_ops import compute_dense, compute_requantised
-from models.network import IntegerNetwork
+from models import integer_ops
+from models.network import Add, AveragePool, Concat, Conv, Dense, IntegerNetwork, MaxPool, Operator, Pad, Reshape, Table
 
 
 def run(network: IntegerNetwork, rows: NDArray[np.uint8]) -> NDArray[np.int32]:
@@ -15,11 +15,42 @@ def run(network: IntegerNetwork, rows: NDArray[np.uint8]) -> NDArray[np.int32]:
     rows: uint8 (n, row_length); result: int32 (n, output_length). Raises ValueError for another type or shape.
     """
     check_rows(network, rows)
-    activations = rows.astype(np.int64)
-    for layer in network.layers:
-        sums = compute_dense(activations, layer.weights, layer.bias)
-        activations = sums if layer.shifts is None else compute_requantised(sums, layer.shifts)
-    return activations.astype(np.int32)
+    last_reader = {value: index for index, read in enumerate(network.reads) for value in read}
+    values: dict[int, NDArray[np.int64]] = {0: rows.astype(np.int64)}
+    for index, (operator, read) in enumerate(zip(network.operators, network.reads, strict=True)):
+        values[index + 1] = apply(operator, [values[value] for value in read])
+        for value in {value for value in read if last_reader[value] == index}:
+            del values[value]
+    return values[len(network.operators)].astype(np.int32)
+
+
+def apply(operator: Operator, values: list[NDArray[np.int64]]) -> NDArray[np.int64]:
+    """What one operator gives for the values that it reads, each (n, *shape)."""
+    value = values[0]
+    match operator:
+        case Dense():
+            sums = integer_ops.compute_dense(value, operator.weights, operator.bias)
+            return sums if operator.shifts is None else integer_ops.compute_requantised(sums, operator.shifts)
+        case Conv():
+            window = operator.strides, operator.pads, operator.groups
+            sums = integer_ops.compute_conv(value, operator.weights, operator.bias, *window)
+            return integer_ops.compute_requantised(sums, operator.shifts)
+        case MaxPool():
+            return integer_ops.compute_max_pool(value, operator.kernel, operator.strides, operator.pads)
+        case AveragePool():
+            return integer_ops.compute_average_pool(value, operator.kernel, operator.strides, operator.pads)
+        case Table():
+            return operator.entries.astype(np.int64)[value]
+        case Add():
+            sums = integer_ops.compute_add(value, values[1], operator.weights, operator.bias)
+            return integer_ops.compute_requantised(sums, operator.shifts)
+        case Concat():
+            return np.concatenate(values, axis=1)
+        case Pad():
+            return integer_ops.compute_padded(value, operator.pads, operator.value)
+        case Reshape():
+            return value.reshape(len(value), *operator.shape)
+    return value.transpose(0, *(dimension + 1 for dimension in operator.order))
 
 
 def check_rows(network: IntegerNetwork, rows: NDArray[np.uint8]) -> None:

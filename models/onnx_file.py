@@ -7,9 +7,9 @@ format is walked first and everything that is not tensor data must fit a small b
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeAlias
 
 import numpy as np
 import onnx
@@ -22,6 +22,7 @@ __all__ = [
     "MAX_FILE_BYTES",
     "MAX_NODES",
     "MAX_STRUCTURE_BYTES",
+    "Attribute",
     "Tensor",
     "label",
     "parse",
@@ -42,6 +43,7 @@ _NESTED = {"model": {7: "graph"}, "graph": {5: "tensor"}, "tensor": {}}  # field
 _TENSOR_DATA = {4, 5, 9}  # float_data, int32_data, raw_data
 
 Tensor = NDArray[Any]
+Attribute: TypeAlias = float | str | tuple[int, ...]
 
 
 def parse(source: bytes | str | Path, refuse: type[RefusedModel]) -> onnx.ModelProto:
@@ -92,10 +94,10 @@ def read_tensor(tensor: onnx.TensorProto, where: str, refuse: type[RefusedModel]
 
 
 def read_attributes(
-    node: onnx.NodeProto, where: str, allowed: dict[str, float], refuse: type[RefusedModel]
-) -> dict[str, float]:
-    """A node's int and float attributes over the defaults `allowed`; any other name or kind is refused."""
-    values = dict(allowed)
+    node: onnx.NodeProto, where: str, allowed: Mapping[str, Attribute], refuse: type[RefusedModel]
+) -> dict[str, Any]:
+    """A node's attributes over the defaults `allowed`; another name, or a kind that the default is not of, is refused."""
+    values: dict[str, Any] = dict(allowed)
     seen: set[str] = set()
     for attribute in node.attribute:
         if attribute.type in (onnx.AttributeProto.GRAPH, onnx.AttributeProto.GRAPHS):
@@ -104,12 +106,19 @@ def read_attributes(
         if attribute.name not in allowed or attribute.ref_attr_name or name in seen:
             raise refuse(where, "attribute", f"attribute {name!r} is not accepted here, or stands twice: remove it")
         seen.add(name)
-        if attribute.type == onnx.AttributeProto.INT:
+        default = allowed[name]
+        if isinstance(default, str) and attribute.type == onnx.AttributeProto.STRING:
+            values[name] = _printable(attribute.s)
+        elif isinstance(default, tuple) and attribute.type == onnx.AttributeProto.INTS:
+            values[name] = tuple(attribute.ints)
+        elif isinstance(default, int | float) and attribute.type == onnx.AttributeProto.INT:
             values[name] = attribute.i
-        elif attribute.type == onnx.AttributeProto.FLOAT:
+        elif isinstance(default, int | float) and attribute.type == onnx.AttributeProto.FLOAT:
             values[name] = attribute.f
         else:
-            raise refuse(where, "attribute", f"attribute {name!r} must be a number")
+            kind = "text" if isinstance(default, str) else "a list of whole numbers"
+            kind = "a number" if isinstance(default, int | float) else kind
+            raise refuse(where, "attribute", f"attribute {name!r} must be {kind}")
     return values
 
 

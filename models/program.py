@@ -30,9 +30,19 @@ class BadProgram(ValueError):
     """The bytes are not the program of any network."""
 
 
+class NotExecutable(NotCanonical):
+    """A canonical network that has no program: not every operator is executable on chain yet."""
+
+
 def compile_network(network: IntegerNetwork) -> bytes:
-    """The one program of `network`. Raises NotCanonical for a network outside the canonical form."""
+    """The one program of `network`. Raises NotCanonical outside the canonical form, NotExecutable without dense layers only."""
     check_network(network)
+    if not network.is_dense:
+        others = sorted({type(each).__name__ for each in network.operators if not isinstance(each, Dense)})
+        advice = (
+            f"not yet executable on chain, which executes chains of dense layers alone; this has {', '.join(others)}"
+        )
+        raise NotExecutable("network", "program", advice)
     layers = network.layers
     widest = max(layer.inputs for layer in layers)
     parts = [HEADER.pack(MAGIC, network.row_length, network.output_length, widest, len(layers))]

@@ -6,6 +6,7 @@ a file can decide an output.
 
 from __future__ import annotations
 
+import math
 from typing import Any, Literal
 
 import numpy as np
@@ -26,7 +27,7 @@ _LEVELS = {
     "extended": onnxruntime.GraphOptimizationLevel.ORT_ENABLE_EXTENDED,
     "all": onnxruntime.GraphOptimizationLevel.ORT_ENABLE_ALL,
 }
-_ACTIVATIONS_PER_BATCH = 1 << 22  # bounds memory: at most 16 MiB of float32 in a layer, were nothing fused
+_ACTIVATIONS_PER_BATCH = 1 << 22  # bounds memory: at most 16 MiB of float32 in a value, were nothing fused
 _ROWS_PER_BATCH = 4096
 _OUTPUTS = [OUTPUT_NAME]
 
@@ -49,7 +50,7 @@ class Runtime:
         )  # idle threads leave the cores to others
         model = to_onnx(network).SerializeToString()
         self._session = onnxruntime.InferenceSession(model, options, providers=["CPUExecutionProvider"])
-        widest = max(network.row_length, *(layer.outputs for layer in network.layers))
+        widest = max(map(math.prod, network.shapes))
         self._batch = max(1, min(_ROWS_PER_BATCH, _ACTIVATIONS_PER_BATCH // widest))
 
     def run(self, rows: NDArray[np.uint8]) -> NDArray[np.int32]:

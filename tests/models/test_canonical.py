@@ -15,7 +15,19 @@ from onnx import AttributeProto, GraphProto, ModelProto, NodeProto, TensorProto,
 from models.canonical import MAX_LAYERS, RULES, from_onnx, to_onnx
 from models.form import NotCanonical, check_network
 from models.interpreter import run
-from models.network import Dense, IntegerNetwork
+from models.network import (
+    Add,
+    AveragePool,
+    Concat,
+    Conv,
+    Dense,
+    IntegerNetwork,
+    MaxPool,
+    Pad,
+    Reshape,
+    Table,
+    Transpose,
+)
 from models.onnx_file import MAX_FILE_BYTES, MAX_STRUCTURE_BYTES
 from models.runtime import onnxruntime
 from tests.models.random_networks import hazard_rows, random_networks
@@ -32,6 +44,29 @@ def network() -> IntegerNetwork:
     )
     return IntegerNetwork(
         (hidden, Dense(np.array([[1, 2, 3, 4], [-4, 3, -2, 1]], np.int8), np.array([1, -1], np.int32), None))
+    )
+
+
+def graph() -> IntegerNetwork:
+    """Every operator once: rows as images of 2 channels, a convolution and its residual, two pools joined, the logits."""
+    kernels = np.arange(-9, 9, dtype=np.int8).reshape(2, 1, 3, 3)
+    bias, shifts = np.array([5, -5], np.int32), np.array([2, 3], np.uint8)
+    last = Dense(np.array([range(36), range(0, -36, -1)], np.int8), bias, None)
+    return IntegerNetwork(
+        (
+            Reshape((2, 4, 4)),
+            Conv(kernels, bias, shifts, strides=(1, 1), pads=((1, 1), (1, 1)), groups=2),
+            Add(np.array([[1, 2], [3, 4]], np.int8), bias, shifts),
+            MaxPool((2, 2), (2, 2), ((0, 0), (0, 0))),
+            AveragePool((2, 2), (3, 3), ((1, 1), (1, 1))),
+            Table(np.arange(255, -1, -1, dtype=np.uint8)),
+            Concat(),
+            Pad(((1, 0), (0, 1)), 7),
+            Transpose((0, 2, 1)),
+            Reshape((36,)),
+            last,
+        ),
+        ((0,), (1,), (1, 2), (3,), (3,), (5,), (4, 6), (7,), (8,), (9,), (10,)),
     )
 
 
@@ -183,11 +218,15 @@ def weights_without_dequantise(model: ModelProto) -> None:
 
 
 def dead_node(model: ModelProto) -> None:
-    model.graph.node.append(helper.make_node("Relu", ["one"], ["dead"]))
+    model.graph.node.append(helper.make_node("MaxPool", ["one"], ["dead"], kernel_shape=[1]))
+
+
+def dead_weights(model: ModelProto) -> None:
+    model.graph.node.append(helper.make_node("DequantizeLinear", ["dense0.weights", "one"], ["dead"]))
 
 
 def read_twice(model: ModelProto) -> None:
-    model.graph.node.append(helper.make_node("Relu", ["dense0.bytes"], ["again"]))
+    model.graph.node.append(helper.make_node("Relu", ["dense0.sums"], ["again"]))
 
 
 def cycle(model: ModelProto) -> None:
@@ -371,7 +410,16 @@ BROKEN: dict[str, list[Change]] = {
     "input": [two_inputs, float_input, input_of_rank_three, lying_row_length],
     "output": [two_outputs, output_inside, float_output, lying_output_length, logits_read],
     "operator": [relu, weights_without_dequantise],
-    "chain": [dead_node, read_twice, cycle, cycle_beyond_the_input, shared_weights, activations_second, missing_bias],
+    "chain": [
+        dead_node,
+        dead_weights,
+        read_twice,
+        cycle,
+        cycle_beyond_the_input,
+        shared_weights,
+        activations_second,
+        missing_bias,
+    ],
     "attribute": [
         gemm_alpha,
         gemm_alpha_nan,
@@ -401,8 +449,157 @@ BROKEN: dict[str, list[Change]] = {
 }
 
 
+def give(model: ModelProto, name: str, attribute: str, value: object) -> None:
+    """Set a node's attribute."""
+    attributes = node(model, name).attribute
+    kept = [each for each in attributes if each.name != attribute]
+    del attributes[:]
+    attributes.extend([*kept, helper.make_attribute(attribute, value)])
+
+
+def giving(name: str, attribute: str, value: object) -> Change:
+    return lambda model: give(model, name, attribute, value)
+
+
+def holding(name: str, values: object, kind: type) -> Change:
+    return lambda model: replace(model, name, np.array(values, kind))
+
+
+def reading(name: str, place: int, value: str) -> Change:
+    def change(model: ModelProto) -> None:
+        node(model, name).input[place] = value
+
+    return change
+
+
+def average_over_three(model: ModelProto) -> None:
+    give(model, "averagepool4.means", "kernel_shape", [3, 1])
+
+
+def dead_table(model: ModelProto) -> None:
+    model.graph.node.insert(1, helper.make_node("Cast", ["rows"], ["dead places"], to=TensorProto.INT32))
+    model.graph.node.insert(2, helper.make_node("Gather", ["table5.entries", "dead places"], ["dead"]))
+
+
+def unsorted(model: ModelProto) -> None:
+    nodes = [NodeProto.FromString(item.SerializeToString()) for item in model.graph.node]
+    del model.graph.node[:]
+    model.graph.node.extend(reversed(nodes))
+
+
+def cycle_of_two(model: ModelProto) -> None:
+    node(model, "maxpool3.bytes").input[0] = "transpose8.bytes"
+
+
+def logits_pooled(model: ModelProto) -> None:
+    model.graph.node.append(helper.make_node("MaxPool", ["logits"], ["more"], kernel_shape=[1]))
+
+
+def weights_read_over_and_over(model: ModelProto) -> None:
+    """One stored matrix of 1 MiB as the weights of a hundred layers: a small file that would fill the memory."""
+    large = constant_network([1024, 1024, 1024])
+    model.CopyFrom(to_onnx(large))
+    block = [item for item in model.graph.node if item.name.startswith("dense0")]
+    last = [item for item in model.graph.node if item.name.startswith("dense1")]
+    copies = []
+    value = "rows"
+    for index in range(100):
+        for item in block:
+            copy = NodeProto.FromString(item.SerializeToString())
+            copy.name = f"{copy.name}.{index}"
+            for place, name in enumerate(copy.input):
+                if name in {other.output[0] for other in block}:
+                    copy.input[place] = f"{name}.{index}"
+            if copy.input[0] == "rows":
+                copy.input[0] = value
+            copy.output[0] = f"{copy.output[0]}.{index}"
+            copies.append(copy)
+        value = copies[-1].output[0]
+    last[0].input[0] = value
+    del model.graph.node[: len(block)]
+    kept = [NodeProto.FromString(item.SerializeToString()) for item in model.graph.node]
+    del model.graph.node[:]
+    model.graph.node.extend([*copies, *kept])
+
+
+BROKEN_GRAPHS: list[tuple[str, Change]] = [
+    ("subgraph", giving("transpose8.bytes", "then", helper.make_graph([], "g", [], []))),
+    ("chain", dead_table),
+    ("chain", unsorted),
+    ("chain", cycle_of_two),
+    ("chain", reading("concat6.bytes", 1, "nowhere")),
+    ("chain", reading("concat6.bytes", 1, "averagepool4.means")),
+    ("chain", reading("add2.products1", 0, "add2.real_weights1")),
+    ("chain", reading("conv1.sums", 0, "conv1.real_weights")),
+    ("output", logits_pooled),
+    ("attribute", giving("conv1.sums", "auto_pad", "SAME_UPPER")),
+    ("attribute", giving("conv1.sums", "dilations", [2, 2])),
+    ("attribute", giving("conv1.sums", "group", [2])),
+    ("attribute", giving("conv1.sums", "pads", 1)),
+    ("attribute", giving("maxpool3.bytes", "ceil_mode", 1)),
+    ("attribute", giving("maxpool3.bytes", "storage_order", 1)),
+    ("attribute", giving("maxpool3.bytes", "auto_pad", "VALID")),
+    ("attribute", giving("maxpool3.bytes", "dilations", [2, 2])),
+    ("attribute", giving("averagepool4.means", "count_include_pad", 0)),
+    ("attribute", giving("averagepool4.means", "ceil_mode", 1)),
+    ("attribute", giving("averagepool4.activations", "to", TensorProto.DOUBLE)),
+    ("attribute", giving("table5.places", "to", TensorProto.INT64)),
+    ("attribute", giving("table5.bytes", "axis", 1)),
+    ("attribute", giving("add2.activations1", "to", TensorProto.DOUBLE)),
+    ("attribute", giving("concat6.bytes", "axis", 2)),
+    ("attribute", giving("pad7.bytes", "mode", "reflect")),
+    ("attribute", holding("pad7.pads", [1, 0, 1, 0, 0, 0, 0, 1], np.int64)),
+    ("attribute", holding("reshape9.shape", [-1, 36], np.int64)),
+    ("attribute", holding("reshape9.shape", [0, -1], np.int64)),
+    ("attribute", holding("reshape9.shape", [0], np.int64)),
+    ("attribute", giving("reshape9.bytes", "allowzero", 1)),
+    ("attribute", giving("transpose8.bytes", "perm", [1, 0, 2, 3])),
+    ("window", giving("conv1.sums", "strides", [0, 1])),
+    ("window", giving("conv1.sums", "strides", [1])),
+    ("window", giving("conv1.sums", "pads", [3, 3, 3, 3])),
+    ("window", giving("conv1.sums", "pads", [-1, -1, 3, 3])),
+    ("window", giving("maxpool3.bytes", "pads", [2, 0, 0, 0])),
+    ("window", giving("maxpool3.bytes", "kernel_shape", [1 << 62, 1, 1])),
+    ("window", average_over_three),
+    ("window", holding("pad7.pads", [0, 0, -1, 0, 0, 0, 0, 0], np.int64)),
+    ("shape", giving("conv1.sums", "group", 1)),
+    ("shape", giving("conv1.sums", "group", 0)),
+    ("shape", giving("conv1.sums", "group", -2)),
+    ("shape", giving("conv1.sums", "kernel_shape", [2, 2])),
+    ("shape", giving("maxpool3.bytes", "kernel_shape", [5, 5])),
+    ("shape", holding("table5.entries", range(255), np.uint8)),
+    ("tensor", holding("table5.entries", range(256), np.int64)),
+    ("shape", holding("add2.weights1", [[[1, 1]], [[1, 1]]], np.int8)),
+    ("shape", holding("add2.weights1", [1, 1, 1], np.int8)),
+    ("shape", holding("reshape9.shape", [0, 35], np.int64)),
+    ("shape", holding("reshape9.shape", [0, *[1] * 20], np.int64)),
+    ("shape", holding("reshape0.shape", [0, 1 << 40, 1 << 40], np.int64)),
+    ("shape", giving("transpose8.bytes", "perm", [0, 1, 1, 2])),
+    ("shape", reading("add2.activations0", 0, "rows")),
+    ("size", holding("pad7.pads", [0, 0, 1 << 40, 0, 0, 0, 0, 0], np.int64)),
+    ("size", weights_read_over_and_over),
+    ("activation", holding("one", 2, np.float32)),
+    ("power-of-two", holding("add2.scales", [0.3, 0.5], np.float32)),
+    ("weight-range", holding("add2.weights0", [[[64]], [[1]]], np.int8)),
+    ("sum-bound", holding("add2.bias", [[[1 << 24]], [[0]]], np.int32)),
+    ("constant", reading("table5.bytes", 0, "rows")),
+    ("constant", reading("reshape9.bytes", 1, "rows")),
+]
+
+
+@pytest.mark.parametrize(("rule", "change"), BROKEN_GRAPHS)
+def test_a_graph_that_breaks_a_rule_is_refused_by_that_rule(rule: str, change: Change) -> None:
+    model = to_onnx(graph())
+    assert from_onnx(model.SerializeToString()).reads == graph().reads
+    change(model)
+    with pytest.raises(NotCanonical) as refused:
+        from_onnx(model.SerializeToString())
+    assert refused.value.rule == rule, str(refused.value)
+    assert refused.value.node and refused.value.advice
+
+
 def test_every_rule_has_a_file_that_breaks_it() -> None:
-    assert set(BROKEN) == set(RULES)
+    assert set(BROKEN) | {rule for rule, _ in BROKEN_GRAPHS} == set(RULES)
 
 
 @pytest.mark.parametrize(("rule", "change"), [(rule, change) for rule, changes in BROKEN.items() for change in changes])
@@ -485,9 +682,10 @@ def test_what_is_written_is_valid_onnx() -> None:
         onnx.checker.check_model(to_onnx(other), full_check=True)
 
 
-def test_no_mutation_of_a_file_escapes_the_reader() -> None:
+@pytest.mark.parametrize("made", [network, graph])
+def test_no_mutation_of_a_file_escapes_the_reader(made: Callable[[], IntegerNetwork]) -> None:
     """Whatever bytes come in, either NotCanonical goes out or a network within every bound."""
-    good = to_onnx(network()).SerializeToString()
+    good = to_onnx(made()).SerializeToString()
     chance = random.Random(int(os.environ.get("QUORATE_TEST_SEED", "5")))
     accepted = refused = 0
     for _ in range(3000):

@@ -4,15 +4,38 @@ from __future__ import annotations
 
 import re
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 import numpy as np
 import pytest
 
 from models.canonical import RULES, to_onnx
-from models.form import LONGEST_ROW, MOST_LAYERS, MOST_OUTPUTS, NotCanonical, check_network
+from models.form import (
+    LONGEST_ROW,
+    MOST_DIMENSIONS,
+    MOST_LAYERS,
+    MOST_OPERATIONS,
+    MOST_OUTPUTS,
+    MOST_VALUES,
+    NotCanonical,
+    check_network,
+)
 from models.integer_ops import SHIFT_LIMIT, SUM_LIMIT, WEIGHT_LIMIT
-from models.network import Dense, IntegerNetwork
+from models.network import (
+    Add,
+    AveragePool,
+    Concat,
+    Conv,
+    Dense,
+    IntegerNetwork,
+    MaxPool,
+    Operator,
+    Pad,
+    Reshape,
+    Table,
+    Transpose,
+)
+from models.onnx_file import MAX_FILE_BYTES, MAX_NODES
 from models.program import HEADER, compile_network, decompile
 from models.runtime import Runtime
 from tests.models.registry import Deployed, constant_network
@@ -26,7 +49,7 @@ def dense(weights: Any, bias: Any, shifts: Any = None) -> Dense:
     )
 
 
-def of(*layers: Dense) -> IntegerNetwork:
+def of(*layers: Operator) -> IntegerNetwork:
     return IntegerNetwork(layers)
 
 
@@ -64,6 +87,71 @@ BAD_NETWORKS = [
     (of(dense(np.zeros((0, 1)), np.zeros(0))), "layer 0", "shape", "0 outputs"),
     (of(dense(np.zeros((1, 0)), np.zeros(1))), "layer 0", "shape", "0 inputs"),
 ]
+
+
+IMAGE = Reshape((2, 4, 4))
+NONE = ((0, 0), (0, 0))
+ONES, ZEROS, BYTES = np.ones((2, 2, 1, 1), np.int8), np.zeros(2, np.int32), np.zeros(2, np.uint8)
+
+
+def image(*operators: Any) -> IntegerNetwork:
+    return IntegerNetwork((IMAGE, *operators, Reshape((1,)), LAST))
+
+
+BAD_GRAPHS = [
+    (image(Conv(ONES, ZEROS, BYTES, (1, 1), NONE, 2)), "layer 1", "shape", "it reads 4 channels of 2 dimensions"),
+    (image(Conv(ONES, ZEROS, BYTES, (1, 1), NONE, 3)), "layer 1", "shape", "2 outputs in 3 groups"),
+    (image(Conv(ONES[0], ZEROS, BYTES, (1,), ((0, 0),), 1)), "layer 1", "shape", "it reads 1 channels of 1"),
+    (image(Conv(ONES[0, 0], ZEROS, BYTES, (), (), 1)), "layer 1", "shape", "needed: int8 (outputs, channels / groups"),
+    (image(Conv(64 * ONES, ZEROS, BYTES, (1, 1), NONE, 1)), "layer 1, channel 0", "weight-range", "64 exceeds 63"),
+    (
+        image(Conv(ONES, ZEROS + (1 << 24) - 510, BYTES, (1, 1), NONE, 1)),
+        "layer 1, channel 0",
+        "sum-bound",
+        "= 16777216",
+    ),
+    (image(Conv(ONES, ZEROS, BYTES + 25, (1, 1), NONE, 1)), "layer 1, channel 0", "power-of-two", "shift 25"),
+    (image(Conv(ONES, ZEROS, BYTES, (1,), NONE, 1)), "layer 1", "window", "strides (1,)"),
+    (image(MaxPool((2, 2), (1, 0), NONE)), "layer 1", "window", "at least 1"),
+    (image(MaxPool((2, 2), (1, 1), ((2, 0), (0, 0)))), "layer 1", "window", "smaller than the kernel"),
+    (image(MaxPool((2, 2, 2), (1, 1, 1), (*NONE, (0, 0)))), "layer 1", "window", "one or two dimensions"),
+    (image(MaxPool((5, 1), (1, 1), NONE)), "layer 1", "shape", "larger than the value (4, 4)"),
+    (image(MaxPool((2,), (1,), ((0, 0),))), "layer 1", "shape", "its window has 1 dimensions"),
+    (image(AveragePool((3, 2), (1, 1), NONE)), "layer 1", "window", "6 values in a window: a power of two"),
+    (image(AveragePool((512, 256), (1, 1), NONE)), "layer 1", "window", "131072 values in a window"),
+    (image(Table(np.zeros(255, np.uint8))), "layer 1", "shape", "entries are uint8 (255,)"),
+    (image(Table(np.zeros(256, np.int16))), "layer 1", "shape", "entries are int16 (256,)"),
+    (image(Pad(((0, 0),), 0)), "layer 1", "shape", "it pads 1 dimensions"),
+    (image(Pad(((0, -1), (0, 0)), 0)), "layer 1", "window", "neither may be negative"),
+    (image(Pad(NONE, 256)), "layer 1", "window", "values end at 255"),
+    (image(Pad(((0, 1 << 19), (0, 0)), 0)), "layer 1", "size", "4194336 values in 3 dimensions"),
+    (image(Reshape((2, 0))), "layer 1", "shape", "1 to 5 dimensions of at least 1"),
+    (image(Reshape((2, 1, 1, 1, 1, 16))), "layer 1", "shape", "1 to 5 dimensions of at least 1"),
+    (image(Reshape((33,))), "layer 1", "shape", "keep their number"),
+    (image(Transpose((0, 1))), "layer 1", "shape", "(0, 1) is no order"),
+    (image(Concat()), "layer 1", "shape", "two or more values"),
+    (image(Add(ONES[:, :, 0, 0], ZEROS, BYTES)), "layer 1", "shape", "it reads 2 values, not 1"),
+    (of(Table(np.zeros(256, np.uint8)), LAST), "layer 0", "shape", "begin with a Dense or a Reshape"),
+    (of(Reshape((LONGEST_ROW + 1,)), LAST), "layer 0", "shape", "rows of 98305 bytes"),
+    (of(Reshape((1,))), "layer 0", "logits", "the last has none"),
+    (
+        IntegerNetwork((IMAGE,) * 2 + (Reshape((32,)), LAST), ((0,), (2,), (2,), (3,))),
+        "layer 1",
+        "chain",
+        "only values 0 to 1",
+    ),
+    (IntegerNetwork((IMAGE, LAST), ((-1,), (1,))), "layer 0", "chain", "only values 0 to 0"),
+    (IntegerNetwork((IMAGE, LAST), ((0,),)), "network", "chain", "1 lists of what 2 layers read"),
+    (IntegerNetwork((Reshape((1,)), LAST, LAST), ((0,), (1,), (1,))), "layer 1", "logits", "every layer but the last"),
+    (IntegerNetwork((Reshape((1,)), Reshape((1,)), LAST), ((0,), (1,), (1,))), "layer 1", "chain", "nothing reads"),
+    (
+        of(Reshape((1, 300, 300)), MaxPool((300, 300), (1, 1), ((299, 299),) * 2), Reshape((358801,)), LAST),
+        "layer 1",
+        "size",
+        "more than 4294967296 operations",
+    ),
+]
+BAD_NETWORKS += BAD_GRAPHS
 
 
 @pytest.mark.parametrize(("network", "part", "rule", "advice"), BAD_NETWORKS, ids=[each[3] for each in BAD_NETWORKS])
@@ -119,3 +207,15 @@ def test_the_documents_limits_are_those_of_the_form() -> None:
     ):
         assert sentence in text, sentence
     assert HEADER.format.endswith("H") and MOST_LAYERS == (1 << 16) - 1
+
+
+def test_the_guides_limits_are_those_of_the_form_and_it_names_every_operator() -> None:
+    text = " ".join((PROJECT / "docs/models.md").read_text("utf-8").split())
+    for sentence in (
+        f"|w| ≤ {WEIGHT_LIMIT}; in each output channel 255·Σ|w| + |b| < 2^{SUM_LIMIT.bit_length() - 1};",
+        f"2^k, 0 ≤ k ≤ {SHIFT_LIMIT},",
+        f"at most {LONGEST_ROW:,} bytes a row, {MOST_VALUES:,} values anywhere, 2^{MOST_OPERATIONS.bit_length() - 1} operations a row, "
+        f"{MOST_DIMENSIONS} dimensions, {MAX_NODES:,} ONNX nodes and {MAX_FILE_BYTES >> 20} MiB a file.",
+    ):
+        assert sentence in text, sentence
+    assert all(operator.__name__ in text for operator in get_args(Operator))

@@ -7,7 +7,16 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from models.integer_ops import compute_channel_bounds, compute_dense, compute_requantised, compute_verdicts
+from models.integer_ops import (
+    compute_add,
+    compute_average_pool,
+    compute_channel_bounds,
+    compute_conv,
+    compute_dense,
+    compute_max_pool,
+    compute_requantised,
+    compute_verdicts,
+)
 
 SUMS = st.integers(-(1 << 24) + 1, (1 << 24) - 1)
 
@@ -48,6 +57,65 @@ def test_dense_is_the_sum_of_products_plus_bias(data: st.DataObject, inputs: int
     assert found.tolist() == [
         [sum(p * q for p, q in zip(x, row, strict=True)) + c for row, c in zip(w, b, strict=True)]
     ]
+
+
+WINDOWS = st.tuples(*(st.integers(1, 3),) * 4, *(st.integers(0, 2),) * 4)
+
+
+def places(image: np.ndarray, window: tuple[int, ...]) -> list[list[np.ndarray]]:
+    """What each window of an image (channels, height, width) sees, (channels, kernel), pads as zeros."""
+    high, wide, down, right, top, left, bottom, after = window
+    channels, height, width = image.shape
+    padded = np.zeros((channels, top + height + bottom, left + width + after), np.int64)
+    padded[:, top : top + height, left : left + width] = image
+    return [
+        [padded[:, y : y + high, x : x + wide] for x in range(0, padded.shape[2] - wide + 1, right)]
+        for y in range(0, padded.shape[1] - high + 1, down)
+    ]
+
+
+@given(WINDOWS, st.sampled_from([(1, 1, 1), (4, 2, 1), (4, 4, 2), (6, 3, 3)]), st.integers(0, 1 << 30))
+def test_a_convolution_sums_the_products_that_each_window_sees(
+    window: tuple[int, ...], channels: tuple[int, int, int], seed: int
+) -> None:
+    rng = np.random.default_rng(seed)
+    inputs, groups, per_group = channels
+    image = rng.integers(0, 256, (inputs, 4, 5))
+    weights = rng.integers(-63, 64, (groups * per_group, inputs // groups, *window[:2])).astype(np.int8)
+    bias = rng.integers(-999, 999, groups * per_group).astype(np.int32)
+    pads = (window[4], window[6]), (window[5], window[7])
+    found = compute_conv(image[None], weights, bias, window[2:4], pads, groups)[0]
+    for output in range(len(weights)):
+        first = output // per_group * (inputs // groups)
+        mine = slice(first, first + inputs // groups)
+        for y, line in enumerate(places(image, window)):
+            for x, seen in enumerate(line):
+                wanted = sum(int(w) * int(v) for w, v in zip(weights[output].flat, seen[mine].flat, strict=True))
+                assert found[output, y, x] == wanted + bias[output]
+    assert found.shape[1:] == (len(places(image, window)), len(places(image, window)[0]))
+
+
+@given(WINDOWS, st.integers(0, 1 << 30))
+def test_pools_take_the_largest_or_the_mean_rounded_half_to_even(window: tuple[int, ...], seed: int) -> None:
+    image = np.random.default_rng(seed).integers(0, 8, (2, 4, 5))  # few values, so many ties
+    pads = (window[4], window[6]), (window[5], window[7])
+    largest = compute_max_pool(image[None], window[:2], window[2:4], pads)[0]
+    size = window[0] * window[1]
+    means = compute_average_pool(image[None], window[:2], window[2:4], pads)[0] if size.bit_count() == 1 else None
+    for y, line in enumerate(places(image, window)):
+        for x, seen in enumerate(line):
+            for channel in (0, 1):
+                assert largest[channel, y, x] == max(seen[channel].flat)
+                if means is not None:
+                    assert means[channel, y, x] == round(Fraction(sum(map(int, seen[channel].flat)), size))
+
+
+def test_an_addition_weighs_both_values_channel_by_channel() -> None:
+    one, other = np.arange(12).reshape(1, 2, 3, 2), np.arange(12)[::-1].reshape(1, 2, 3, 2)
+    weights, bias = np.array([[1, -2], [3, 0]], np.int8), np.array([7, -5], np.int32)
+    found = compute_add(one, other, weights, bias)
+    assert found[0, 0].tolist() == (one[0, 0] - 2 * other[0, 0] + 7).tolist()
+    assert found[0, 1].tolist() == (3 * one[0, 1] - 5).tolist()
 
 
 def test_the_channel_bound_is_reached_by_the_worst_row() -> None:
