@@ -7,12 +7,12 @@ import {Audit, IDisputes} from "./interfaces/IDisputes.sol";
 import {IModelRegistry} from "./interfaces/IModelRegistry.sol";
 import {ISeedSource} from "./interfaces/ISeedSource.sol";
 import {IVerdictConsumer} from "./interfaces/IVerdictConsumer.sol";
-import {CommitmentLibrary, Seat, SeatStatus} from "./libraries/Commitment.sol";
+import {CommitmentLibrary, Seat, SeatStatus, packSeat} from "./libraries/Commitment.sol";
 import {GasBudget} from "./libraries/GasBudget.sol";
 import {Job, JobLibrary, JobState, Outcome, Phase, Terms} from "./libraries/Job.sol";
 import {MerkleProof} from "./libraries/MerkleProof.sol";
 import {SignatureLibrary} from "./libraries/Signature.sol";
-import {Account, StakeLibrary} from "./libraries/Stake.sol";
+import {Account, StakeLibrary, pack} from "./libraries/Stake.sol";
 import {Tally, TallyLibrary} from "./libraries/Tally.sol";
 import {TicketLibrary} from "./libraries/Ticket.sol";
 
@@ -66,22 +66,24 @@ contract ComputeOracle is OracleStorage, IComputeOracle {
 
     function deposit() external payable {
         _checkAmount(msg.value);
-        uint256 total = _total.stake() + msg.value;
+        uint256 total = totalStake() + msg.value;
         if (total > uint256(type(uint56).max) * 1 gwei) revert StakeTooLarge(total);
 
-        Account storage account = _accounts[msg.sender];
+        Account memory account = _accounts[msg.sender].unpack();
         account.setStake(_histories[msg.sender], account.stake() + msg.value);
-        _total.setStake(_totalHistory, total);
+        _accounts[msg.sender] = pack(account);
+        _setTotalStake(total);
         emit StakeDeposited(msg.sender, msg.value);
     }
 
     function unbond(uint256 amount) external {
         _checkAmount(amount);
-        Account storage account = _accounts[msg.sender];
+        Account memory account = _accounts[msg.sender].unpack();
         if (amount > account.free()) revert NotEnoughFreeStake(msg.sender, account.free(), amount);
 
         account.setStake(_histories[msg.sender], account.stake() - amount);
-        _total.setStake(_totalHistory, _total.stake() - amount);
+        _accounts[msg.sender] = pack(account);
+        _setTotalStake(totalStake() - amount);
         Unbonding storage leaving = _unbonding[msg.sender];
         leaving.amount += uint96(amount);
         leaving.readyAt = uint40(block.timestamp + UNBONDING_PERIOD);
@@ -90,13 +92,14 @@ contract ComputeOracle is OracleStorage, IComputeOracle {
 
     function withdraw(address payable to) external {
         Unbonding storage leaving = _unbonding[msg.sender];
-        Account storage account = _accounts[msg.sender];
+        Account memory account = _accounts[msg.sender].unpack();
         uint256 amount = account.credit;
         bool ready = leaving.amount != 0 && block.timestamp >= leaving.readyAt;
         if (ready) amount += leaving.amount;
         if (amount == 0) revert NothingToWithdraw(msg.sender, leaving.amount, leaving.readyAt);
 
         account.credit = 0;
+        _accounts[msg.sender] = pack(account);
         if (ready) delete _unbonding[msg.sender];
         emit Withdrawn(msg.sender, to, amount);
         _pay(to, amount);
@@ -116,7 +119,7 @@ contract ComputeOracle is OracleStorage, IComputeOracle {
         if (uriHash != terms.dataUriHash) revert DataUriMismatch(terms.dataUriHash, uriHash);
         uint256 payment = uint256(terms.reward) + terms.auditBond;
         if (msg.value != payment) revert WrongPayment(payment, msg.value);
-        uint256 staked = _total.stakeBefore(_totalHistory, block.number);
+        uint256 staked = _total.unpack().stakeBefore(_totalHistory, block.number);
         _checkTerms(terms, staked);
 
         state.createdBlock = uint32(block.number);
@@ -172,19 +175,22 @@ contract ComputeOracle is OracleStorage, IComputeOracle {
     function reveal(Job calldata job, bytes32 root, Opening[] calldata openings) external {
         (bytes32 jobId, JobState storage state) = _inPhase(job, Phase.Revealing);
         bytes27 rootDigest = CommitmentLibrary.digestOf(jobId, root);
+        address[] memory workers = new address[](openings.length);
         uint256 opened = 0;
+        uint256 count = 0;
         for (uint256 i = 0; i < openings.length; i++) {
-            Opening calldata one = openings[i];
-            Seat storage seat = _seats[one.worker][one.lane];
-            bytes32 commitment = CommitmentLibrary.compute(jobId, one.worker, root, one.salt);
+            (address worker, uint256 lane) = (openings[i].worker, openings[i].lane);
+            bytes32 commitment = CommitmentLibrary.compute(jobId, worker, root, openings[i].salt);
+            Seat memory seat = _seats[worker][lane].unpackSeat();
             if (seat.status != SeatStatus.Sealed || seat.digest != CommitmentLibrary.digestOf(jobId, commitment)) continue;
-            uint8 count = seat.count;
-            opened += count;
-            _seats[one.worker][one.lane] = Seat(rootDigest, seat.tag, count, SeatStatus.Revealed);
-            emit Revealed(jobId, one.worker, root, count);
+            (seat.digest, seat.status) = (rootDigest, SeatStatus.Revealed);
+            _seats[worker][lane] = packSeat(seat);
+            opened += seat.count;
+            workers[count++] = worker;
         }
-        if (opened == 0) revert NothingRevealed(jobId, root);
+        if (count == 0) revert NothingRevealed(jobId, root);
 
+        emit Revealed(jobId, root, _first(workers, count));
         if (root == CommitmentLibrary.DATA_UNAVAILABLE) state.abstainedSeats += uint8(opened);
         else state.addSeats(_tallies[jobId], root, uint8(opened), job.terms.quorum);
         state.sealedSeats -= uint8(opened);
@@ -197,7 +203,7 @@ contract ComputeOracle is OracleStorage, IComputeOracle {
         state.outcome = outcome;
         (uint256 kept, uint256 paid) = _shares(state, job.terms, outcome);
         uint256 forfeited = (state.grantedSeats - kept) * job.terms.seatStake;
-        if (forfeited != 0) _total.setStake(_totalHistory, _total.stake() - forfeited);
+        if (forfeited != 0) _setTotalStake(totalStake() - forfeited);
         _credit(job.requester, job.terms.reward - paid);
         uint256 burned = forfeited - TallyLibrary.bounty(state.refutedSeats, job.terms.seatStake);
         emit Settled(jobId, outcome, winner, outcome == Outcome.Accepted ? state.rootSeats : 0, burned);
@@ -310,7 +316,7 @@ contract ComputeOracle is OracleStorage, IComputeOracle {
     }
 
     function seatAt(address worker, uint256 lane) external view returns (Seat memory) {
-        return _seats[worker][lane];
+        return _seats[worker][lane].unpackSeat();
     }
 
     function tallyOf(bytes32 jobId, bytes32 root) external view returns (Tally memory tally) {
@@ -323,18 +329,18 @@ contract ComputeOracle is OracleStorage, IComputeOracle {
         view
         returns (uint256 bonded, uint256 locked, uint256 lanes, uint256 unbonding, uint256 readyAt, uint256 credit)
     {
-        Account storage account = _accounts[party];
+        Account memory account = _accounts[party].unpack();
         Unbonding storage leaving = _unbonding[party];
         (bonded, locked) = (account.stake(), uint256(account.locked) * 1 gwei);
         return (bonded, locked, account.lanes, leaving.amount, leaving.readyAt, account.credit);
     }
 
-    function totalStake() external view returns (uint256) {
-        return _total.stake();
+    function totalStake() public view returns (uint256) {
+        return _total.unpack().stake();
     }
 
     function stakeBefore(address worker, uint256 blockNumber) external view returns (uint256) {
-        return _accounts[worker].stakeBefore(_histories[worker], blockNumber);
+        return _accounts[worker].unpack().stakeBefore(_histories[worker], blockNumber);
     }
 
     function commitHash(bytes32 jobId, SignedCommit calldata signed) external view returns (bytes32) {
@@ -391,6 +397,14 @@ contract ComputeOracle is OracleStorage, IComputeOracle {
         if (window < least || window > MAX_WINDOW) revert WindowOutOfBounds(name, window, least, MAX_WINDOW);
     }
 
+    // ---- Stake ----
+
+    function _setTotalStake(uint256 amount) private {
+        Account memory total = _total.unpack();
+        total.setStake(_totalHistory, amount);
+        _total = pack(total);
+    }
+
     // ---- Seats ----
 
     /// What decides about tickets in one transaction of the commit phase.
@@ -420,7 +434,7 @@ contract ComputeOracle is OracleStorage, IComputeOracle {
             createdBlock: state.createdBlock,
             seatStake: terms.seatStake,
             expectedStake: factor * terms.seats * terms.seatStake,
-            totalStake: _total.stakeBefore(_totalHistory, state.createdBlock),
+            totalStake: _total.unpack().stakeBefore(_totalHistory, state.createdBlock),
             left: terms.seats - state.grantedSeats,
             granted: 0
         });
@@ -436,7 +450,7 @@ contract ComputeOracle is OracleStorage, IComputeOracle {
         bytes32 sealedRoot,
         uint256[] calldata tickets
     ) private returns (bytes memory refusal) {
-        Account memory account = _accounts[worker];
+        Account memory account = _accounts[worker].unpack();
         bytes27 digest = CommitmentLibrary.digestOf(lottery.jobId, commitment);
         uint256 held;
         (held, refusal) = _held(lottery, worker, account.lanes, lane, digest);
@@ -452,9 +466,9 @@ contract ComputeOracle is OracleStorage, IComputeOracle {
 
         account.locked += uint56(needed / 1 gwei);
         account.lanes |= uint24(1 << lane);
-        _accounts[worker] = account;
+        _accounts[worker] = pack(account);
         held += added;
-        _seats[worker][lane] = Seat(digest, bytes3(lottery.seed), uint8(held), SeatStatus.Sealed);
+        _seats[worker][lane] = packSeat(Seat(digest, bytes3(lottery.seed), uint8(held), SeatStatus.Sealed));
         lottery.left -= added;
         lottery.granted += added;
         emit Committed(lottery.jobId, worker, lane, commitment, sealedRoot, held);
@@ -467,8 +481,9 @@ contract ComputeOracle is OracleStorage, IComputeOracle {
         returns (uint256 held, bytes memory refusal)
     {
         for (uint256 i = 0; lanes >> i != 0; i++) {
-            if (lanes >> i & 1 == 0 || _seats[worker][i].tag != bytes3(lottery.seed)) continue;
-            Seat storage seat = _seats[worker][i];
+            if (lanes >> i & 1 == 0) continue;
+            Seat memory seat = _seats[worker][i].unpackSeat();
+            if (seat.tag != bytes3(lottery.seed)) continue;
             if (i != lane || seat.digest != digest) {
                 return (0, abi.encodeWithSelector(AlreadyCommitted.selector, lottery.jobId, worker));
             }
@@ -544,24 +559,24 @@ contract ComputeOracle is OracleStorage, IComputeOracle {
         return (won + abstained, won == 0 ? abstained * fee : terms.reward - terms.reward % won);
     }
 
-    /// What becomes of each seat with this word: `kept` says whether it keeps its stake, `paid` is wei of the reward. Summed
-    /// over all seats it is what _shares says.
+    /// What becomes of each seat with this word, in wei of its stake and of the reward. Summed over all seats it is what
+    /// _shares says.
     function _fate(JobState storage state, Terms calldata terms, bytes32 jobId, bytes32 word, SeatStatus status)
         private
         view
-        returns (bool kept, uint256 paid)
+        returns (uint256 forfeited, uint256 paid)
     {
         uint256 fee = terms.callOutFee / terms.seats;
         Outcome outcome = state.outcome;
-        if (outcome == Outcome.Expired) return (true, fee);
-        if (status == SeatStatus.Sealed) return (false, 0);
-        if (outcome == Outcome.Accepted && word == state.root) return (true, terms.reward / state.rootSeats);
+        if (outcome == Outcome.Expired) return (0, fee);
+        if (status == SeatStatus.Sealed) return (terms.seatStake, 0);
+        if (outcome == Outcome.Accepted && word == state.root) return (0, terms.reward / state.rootSeats);
         if (word == CommitmentLibrary.DATA_UNAVAILABLE) {
             bool inVain = outcome == Outcome.Unavailable || (outcome == Outcome.Accepted && state.rootSeats == 0);
-            return (true, inVain ? fee : 0);
+            return (0, inVain ? fee : 0);
         }
-        if (outcome == Outcome.Hung && _tallies[jobId][word].stands()) return (true, fee);
-        return (false, 0);
+        if (outcome == Outcome.Hung && _tallies[jobId][word].stands()) return (0, fee);
+        return (terms.seatStake, 0);
     }
 
     /// The audit bond goes back, unless an opened item was wrong (half is whoever's showed it) or nobody executed it.
@@ -583,28 +598,37 @@ contract ComputeOracle is OracleStorage, IComputeOracle {
         returns (uint256 released)
     {
         bytes27 digest = CommitmentLibrary.digestOf(jobId, word);
-        SeatStatus status;
-        bool kept;
-        uint256 paid; // for each seat
+        address[] memory workers = new address[](seats.length);
+        SeatStatus status; // of the first: seats of another status have another fate
+        uint256 forfeited; // for each seat, as is `paid`
+        uint256 paid;
         for (uint256 i = 0; i < seats.length; i++) {
             (address worker, uint256 lane) = (seats[i].worker, seats[i].lane);
-            Account memory account = _accounts[worker];
-            Seat memory seat = _seats[worker][lane];
+            Account memory account = _accounts[worker].unpack();
+            Seat memory seat = _seats[worker][lane].unpackSeat();
             if (account.lanes >> lane & 1 == 0 || seat.digest != digest) continue;
-            if (seat.status != status) {
+            if (released == 0) {
                 status = seat.status;
-                (kept, paid) = _fate(state, terms, jobId, word, status);
+                (forfeited, paid) = _fate(state, terms, jobId, word, status);
             }
-            released += 1;
-            uint256 stake = seat.count * uint256(terms.seatStake);
+            if (seat.status != status) continue;
 
             account.lanes &= ~uint24(1 << lane);
-            account.locked -= uint56(stake / 1 gwei);
+            account.locked -= uint56(uint256(terms.seatStake) / 1 gwei * seat.count);
+            if (forfeited != 0) account.setStake(_histories[worker], account.stake() - forfeited * seat.count);
             account.owe(paid * seat.count);
-            _accounts[worker] = account;
-            if (!kept) _accounts[worker].setStake(_histories[worker], _accounts[worker].stake() - stake);
-            emit SeatReleased(jobId, worker, seat.count, kept ? 0 : stake, paid * seat.count);
+            _accounts[worker] = pack(account);
+            workers[released++] = worker;
         }
+        if (released != 0) emit SeatsReleased(jobId, word, forfeited, paid, _first(workers, released));
+    }
+
+    /// The first `count` of the workers; the array itself, shortened.
+    function _first(address[] memory workers, uint256 count) private pure returns (address[] memory) {
+        assembly ("memory-safe") {
+            mstore(workers, count)
+        }
+        return workers;
     }
 
     function _minSeatStake(bytes32 modelId, uint256 itemCount) private view returns (uint256) {

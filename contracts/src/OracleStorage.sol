@@ -4,9 +4,9 @@ pragma solidity 0.8.37;
 import {Audit, Demand} from "./interfaces/IDisputes.sol";
 import {IModelRegistry} from "./interfaces/IModelRegistry.sol";
 import {IOracleErrors} from "./interfaces/IOracleErrors.sol";
-import {Seat} from "./libraries/Commitment.sol";
+import {PackedSeat} from "./libraries/Commitment.sol";
 import {Job, JobLibrary, JobState, Phase} from "./libraries/Job.sol";
-import {Account, Checkpoint, StakeLibrary} from "./libraries/Stake.sol";
+import {Account, Checkpoint, PackedAccount, StakeLibrary, pack} from "./libraries/Stake.sol";
 import {Tally} from "./libraries/Tally.sol";
 
 /// @notice All that the oracle stores, and the guards and entries in the books that its two halves share. Both halves
@@ -19,12 +19,12 @@ abstract contract OracleStorage is IOracleErrors {
     IModelRegistry internal immutable REGISTRY;
     uint256 internal immutable REFERENCE_PRICE;
 
-    Account internal _total;
+    PackedAccount internal _total;
     Checkpoint[] internal _totalHistory;
-    mapping(address party => Account) internal _accounts;
+    mapping(address party => PackedAccount) internal _accounts;
     mapping(address worker => Checkpoint[]) internal _histories;
     mapping(address worker => Unbonding) internal _unbonding;
-    mapping(address worker => mapping(uint256 lane => Seat)) internal _seats;
+    mapping(address worker => mapping(uint256 lane => PackedSeat)) internal _seats;
 
     mapping(bytes32 jobId => JobState) internal _jobs;
     mapping(bytes32 jobId => mapping(bytes32 root => Tally)) internal _tallies;
@@ -67,9 +67,9 @@ abstract contract OracleStorage is IOracleErrors {
 
     function _credit(address payee, uint256 amount) internal {
         if (amount == 0) return;
-        Account memory account = _accounts[payee];
+        Account memory account = _accounts[payee].unpack();
         account.owe(amount);
-        _accounts[payee] = account;
+        _accounts[payee] = pack(account);
     }
 
     /// Burned wei leave for the zero address, so that nobody has an interest in them.

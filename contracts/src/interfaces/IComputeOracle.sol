@@ -164,11 +164,13 @@ interface IComputeOracle {
     /// A signed commitment was passed over; `reason` is the selector of the error that a direct commit would revert with,
     /// or 0 for a signature that is not the worker's or is past its deadline.
     event CommitSkipped(bytes32 indexed jobId, address indexed worker, bytes4 reason);
-    event Revealed(bytes32 indexed jobId, address indexed worker, bytes32 root, uint256 seats);
+    /// These workers revealed this root.
+    event Revealed(bytes32 indexed jobId, bytes32 root, address[] workers);
     /// `burned` is the forfeited wei that left for the zero address.
     event Settled(bytes32 indexed jobId, Outcome outcome, bytes32 root, uint256 winningSeats, uint256 burned);
-    /// One of `forfeited` and `paid` is 0, or both.
-    event SeatReleased(bytes32 indexed jobId, address indexed worker, uint256 seats, uint256 forfeited, uint256 paid);
+    /// These workers' seats are unlocked. `forfeited` and `paid` are wei for each seat; one of them is 0, or both. `word` as
+    /// given to release.
+    event SeatsReleased(bytes32 indexed jobId, bytes32 word, uint256 forfeited, uint256 paid, address[] workers);
     event Delivered(bytes32 indexed jobId, address indexed consumer);
 
     // ---- Stake ----

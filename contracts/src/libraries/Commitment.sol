@@ -18,6 +18,21 @@ struct Seat {
     SeatStatus status;
 }
 
+/// A Seat as storage holds it: packed by hand, so that it is read once and written once.
+type PackedSeat is uint256;
+
+using {unpackSeat} for PackedSeat global;
+
+function unpackSeat(PackedSeat packed) pure returns (Seat memory) {
+    uint256 word = PackedSeat.unwrap(packed);
+    return Seat(bytes27(bytes32(word)), bytes3(bytes32(word << 216)), uint8(word >> 8), SeatStatus(uint8(word)));
+}
+
+function packSeat(Seat memory seat) pure returns (PackedSeat) {
+    uint256 names = uint256(bytes32(seat.digest)) | uint256(bytes32(seat.tag)) >> 216;
+    return PackedSeat.wrap(names | uint256(seat.count) << 8 | uint8(seat.status));
+}
+
 /// @notice Salted commitments, bound to chain, contract and job (through the id) and to the worker: a copy is worthless.
 /// Twin: contracts/commitment.py.
 library CommitmentLibrary {

@@ -11,6 +11,23 @@ struct Account {
     uint88 credit; // wei that can be withdrawn at once
 }
 
+/// An Account as storage holds it: packed by hand, so that it is read once and written once.
+type PackedAccount is uint256;
+
+using {unpack} for PackedAccount global;
+
+function unpack(PackedAccount packed) pure returns (Account memory) {
+    uint256 word = PackedAccount.unwrap(packed);
+    return Account(uint56(word), uint56(word >> 56), uint32(word >> 112), uint24(word >> 144), uint88(word >> 168));
+}
+
+function pack(Account memory account) pure returns (PackedAccount) {
+    return PackedAccount.wrap(
+        account.bonded | uint256(account.locked) << 56 | uint256(account.since) << 112 | uint256(account.lanes) << 144
+            | uint256(account.credit) << 168
+    );
+}
+
 /// What `bonded` was, in gwei, from the end of block `since` until the next checkpoint.
 struct Checkpoint {
     uint32 since;
@@ -43,7 +60,7 @@ library StakeLibrary {
 
     /// Sets the stake to `amount` wei, whole gwei below 2^56, keeping what it was for draws of jobs created before the end
     /// of this block.
-    function setStake(Account storage account, Checkpoint[] storage history, uint256 amount) internal {
+    function setStake(Account memory account, Checkpoint[] storage history, uint256 amount) internal {
         if (account.since != block.number) {
             if (account.since != 0) history.push(Checkpoint(account.since, account.bonded));
             account.since = uint32(block.number);

@@ -93,7 +93,8 @@ library TallyLibrary {
     {
         if (state.execution == Execution.Whole) return root == state.root;
         uint8 seats = seatsOf(state, tally, root);
-        if (seats == 0 || !stands(tally)) return false;
+        bool disputed = state.demandedLevels != 0 || state.refutedSeats != 0; // else every root stands
+        if (seats == 0 || (disputed && !stands(tally))) return false;
         return seats >= quorum || (state.standingRoots == 1 && hasWinner(state, quorum));
     }
 }
