@@ -9,7 +9,7 @@ import {ISeedSource} from "./interfaces/ISeedSource.sol";
 import {IVerdictConsumer} from "./interfaces/IVerdictConsumer.sol";
 import {CommitmentLibrary, Seat, SeatStatus, packSeat} from "./libraries/Commitment.sol";
 import {GasBudget} from "./libraries/GasBudget.sol";
-import {Job, JobLibrary, JobState, Outcome, Phase, Terms} from "./libraries/Job.sol";
+import {Execution, Job, JobLibrary, JobState, Outcome, Phase, Terms} from "./libraries/Job.sol";
 import {MerkleProof} from "./libraries/MerkleProof.sol";
 import {SignatureLibrary} from "./libraries/Signature.sol";
 import {Account, StakeLibrary, pack} from "./libraries/Stake.sol";
@@ -588,7 +588,8 @@ contract ComputeOracle is OracleStorage, IComputeOracle {
             _credit(audit.executor, bond / 2);
             return bond - bond / 2;
         }
-        if (audit.openAccusations != 0) return bond;
+        // Once every row was executed nobody can execute an accused item any more, nor needs to.
+        if (audit.openAccusations != 0 && _jobs[jobId].execution != Execution.Whole) return bond;
         _credit(job.requester, bond);
     }
 

@@ -125,7 +125,7 @@ contract Disputes is OracleStorage, IDisputes {
 
         _accusations[id] = Accusation.Open;
         _audits[jobId].openAccusations += 1;
-        emit Accused(jobId, result.root, gold.position, gold.index, gold.output, result.leaf);
+        emit Accused(jobId, result.root, gold, result.leaf, result.siblings);
     }
 
     function judge(Job calldata job, Gold calldata gold, ResultProof calldata result, InputProof calldata input)

@@ -132,10 +132,9 @@ interface IDisputes {
     event Executed(bytes32 indexed jobId, bytes32 root, address executor);
     /// One item is executed in steps: Challenging lasts one response window longer.
     event ChallengeExtended(bytes32 indexed jobId, bytes32 indexed root, uint256 index, address challenger);
-    /// The requester's own verdict on an item is another than the root's: a public accusation of one of the two.
-    event Accused(
-        bytes32 indexed jobId, bytes32 indexed root, uint256 position, uint256 index, bytes output, bytes32 leaf
-    );
+    /// The requester's own verdict on an item is another than the root's: a public accusation of one of the two. All that
+    /// `judge` takes beside the row: `siblings` lead from the leaf to the root.
+    event Accused(bytes32 indexed jobId, bytes32 indexed root, Gold gold, bytes32 leaf, bytes32[] siblings);
     /// The item was executed. `goldRight`: whether the requester's verdict is the chain's.
     event AccusationJudged(
         bytes32 indexed jobId, bytes32 indexed root, uint256 position, bool goldRight, address executor
