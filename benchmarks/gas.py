@@ -368,6 +368,7 @@ class _Stage:
                 worker.transactor.send(self.oracle.deposit(wanted - bonded))
             elif bonded > wanted:
                 worker.transactor.send(self.oracle.unbond(bonded - wanted))
+        self.endpoint.ask("evm_mine")  # stake counts from the next block on
 
     def _lied(self, data: _Data, **changes: Any) -> _Played:
         """A job in Challenging in which the last worker's root is wrong."""
