@@ -43,6 +43,8 @@ SPARE_GAS = 100_000
 can be new in the next one (a checkpoint of stake, say). What is not used is not paid."""
 TRANSACTION_GAS_CAP = 16_777_216
 """Most gas that one transaction may have (EIP-7825)."""
+REPLACEMENTS = 2
+"""How often a transaction can be replaced, each time for an eighth more, before its fee is at the ceiling."""
 REPLICA_LAG = 5.0
 """Seconds that a node may know a nonce as used before it serves the receipt."""
 
@@ -136,10 +138,21 @@ class PartlySent(ChainError):
 
 @dataclass(frozen=True, slots=True)
 class Fees:
-    """Bounds on what a unit of gas may cost, in wei, whatever the node suggests."""
+    """Bounds on what a unit of gas may cost, in wei, whatever the node suggests.
+
+    urgent_ceiling: instead of `ceiling` where a send is urgent; None: twice as much. The gap is what lets an urgent
+    transaction replace whatever is stuck at its nonce, since that never went beyond `ceiling`.
+    """
 
     ceiling: int = 500 * GWEI
     tip_ceiling: int = 10 * GWEI
+    urgent_ceiling: int | None = None
+
+    def most(self, urgent: bool) -> int:
+        """The ceiling of a send."""
+        if not urgent:
+            return self.ceiling
+        return max(self.ceiling, 2 * self.ceiling if self.urgent_ceiling is None else self.urgent_ceiling)
 
 
 @dataclass(slots=True)
@@ -151,6 +164,7 @@ class _Flight:
     gas: int
     tip: int
     max_fee: int
+    ceiling: int
     hashes: list[HexBytes] = field(default_factory=list)
     taken_since: float | None = None
 
@@ -223,12 +237,18 @@ class Transactor:
         return int(self.endpoint.ask("eth_getBalance", self.sender, "latest"), 16)
 
     def send(
-        self, what: Sendable, *, value: int | None = None, gas_margin: float = 1.2, deadline: int | None = None
+        self,
+        what: Sendable,
+        *,
+        value: int | None = None,
+        gas_margin: float = 1.2,
+        deadline: int | None = None,
+        urgent: bool = False,
     ) -> Receipt:
         """Simulate, send and wait until a block holds it; the receipt's status is 1.
 
         `value` in wei; `deadline` in unix seconds of the chain's clock; the gas limit is the estimate × `gas_margin`,
-        plus SPARE_GAS.
+        plus SPARE_GAS; `urgent`: up to fees.urgent_ceiling, and over whatever is stuck before it.
         Raises errors.Reverted (`receipt` is None if nothing was sent, else the failed one), NoContract, NoKey,
         NotEnoughFunds, FeeAboveCeiling, DeadlinePassed, NotMined, NonceTaken, TransactionFailed.
         """
@@ -236,7 +256,7 @@ class Transactor:
         with self._one_at_a_time:
             for attempt in range(1, ATTEMPTS + 1):
                 try:
-                    (flight,), until = self._prepare([call], gas_margin, deadline)
+                    (flight,), until = self._prepare([call], gas_margin, deadline, self.fees.most(urgent))
                     self._broadcast(flight)
                     return self._land(flight, until)
                 except NonceTaken:
@@ -253,7 +273,7 @@ class Transactor:
         (with a note of its position) is raised. Raises PartlySent if one fails later, and what `send` raises.
         """
         with self._one_at_a_time:
-            flights, until = self._prepare([call_of(call) for call in calls], gas_margin, deadline)
+            flights, until = self._prepare([call_of(call) for call in calls], gas_margin, deadline, self.fees.ceiling)
             outcomes: list[Receipt | Exception] = []
             launched, stopped = 0, None
             while len(outcomes) < len(flights):
@@ -273,10 +293,12 @@ class Transactor:
             raise PartlySent(outcomes)
         return receipts
 
-    def _prepare(self, calls: list[Call], gas_margin: float, deadline: int | None) -> tuple[list[_Flight], float]:
+    def _prepare(
+        self, calls: list[Call], gas_margin: float, deadline: int | None, ceiling: int
+    ) -> tuple[list[_Flight], float]:
         """Everything that can fail before something is sent; the flights, and the monotonic time to give up at."""
         began = time.monotonic()
-        market = self._market()
+        market = self._market(ceiling)
         if deadline is not None and market.timestamp >= deadline:
             raise DeadlinePassed(deadline, market.timestamp)
         until = began + (self.patience if deadline is None else min(self.patience, deadline - market.timestamp))
@@ -291,23 +313,26 @@ class Transactor:
                     continue
                 needs = self.endpoint.estimate_gas(call, self.sender)
             gas = max(needs, min(int(needs * gas_margin) + SPARE_GAS, market.gas_limit, TRANSACTION_GAS_CAP))
-            flights.append(_Flight(call, nonce + position, gas, market.tip, market.max_fee))
+            flights.append(_Flight(call, nonce + position, gas, market.tip, market.max_fee, ceiling))
         if self._account is None and calls:
             raise NoKey(calls[0])
-        if market.base_fee + market.tip > self.fees.ceiling:
-            raise FeeAboveCeiling(market.base_fee + market.tip, self.fees.ceiling)
+        if market.base_fee + market.tip > ceiling:
+            raise FeeAboveCeiling(market.base_fee + market.tip, ceiling)
         self._require_funds(sum(flight.call.value + flight.gas * flight.max_fee for flight in flights))
         return flights, until
 
-    def _market(self) -> _Market:
+    def _market(self, ceiling: int) -> _Market:
+        """What the chain asks for now. The fee leaves room for replacements below the ceiling, unless it takes that to pay
+        for the next block: what begins at the ceiling could never be replaced."""
         block = self.endpoint.ask("eth_getBlockByNumber", "latest", False)
         base_fee = int(block.get("baseFeePerGas") or "0x0", 16)
         try:
             suggested = int(self.endpoint.ask("eth_maxPriorityFeePerGas"), 16)
         except Rejected:  # the method is optional
             suggested = GWEI
-        tip = min(suggested, self.fees.tip_ceiling, self.fees.ceiling)
-        max_fee = min(2 * base_fee + tip, self.fees.ceiling)
+        tip = min(suggested, self.fees.tip_ceiling, ceiling)
+        opening = ceiling * 8**REPLACEMENTS // 9**REPLACEMENTS - REPLACEMENTS
+        max_fee = min(2 * base_fee + tip, max(base_fee + tip, opening), ceiling)
         return _Market(base_fee, tip, max_fee, int(block["gasLimit"], 16), int(block["timestamp"], 16))
 
     def _require_funds(self, needs: int) -> None:
@@ -379,17 +404,18 @@ class Transactor:
             raise NotEnoughFunds(self.sender, self.balance(), needs) from refusal
         if "underpriced" not in message and "base fee" not in message:
             raise refusal
-        if not self._bump(flight, self._market()):
-            raise FeeAboveCeiling(flight.max_fee * 9 // 8, self.fees.ceiling) from refusal
+        if not self._bump(flight, self._market(flight.ceiling)):
+            raise FeeAboveCeiling(flight.max_fee * 9 // 8, flight.ceiling) from refusal
         return False
 
     def _bump(self, flight: _Flight, market: _Market) -> bool:
         """Raise both fees by the eighth that nodes ask of a replacement; False where the ceiling forbids it."""
         tip = max(flight.tip + flight.tip // 8 + 1, market.tip)
         least = flight.max_fee + flight.max_fee // 8 + 1
-        if max(least, tip) > self.fees.ceiling:
+        if max(least, tip) > flight.ceiling:
             return False
-        flight.max_fee = min(max(least, 2 * market.base_fee + tip), self.fees.ceiling)
+        wanted = min(2 * market.base_fee + tip, market.max_fee)  # not all the room at once
+        flight.max_fee = min(max(least, market.base_fee + tip, wanted), flight.ceiling)
         flight.tip = tip
         return True
 
@@ -430,7 +456,7 @@ class Transactor:
     def _replace(self, flight: _Flight) -> None:
         """Send again at a higher fee, or unchanged where the ceiling is reached: a mempool may have dropped it."""
         try:
-            raised = self._bump(flight, self._market())
+            raised = self._bump(flight, self._market(flight.ceiling))
             log.info("%s: nonce %d is stuck, sending again (fee raised: %s)", self.sender, flight.nonce, raised)
             self._broadcast(flight)
         except ChainError as refusal:  # what was sent before can still land: keep waiting for it

@@ -418,12 +418,7 @@ def test_a_node_without_tip_suggestions_is_fine(node: FaultyNode, harness: Contr
 
 
 def test_gas_dearer_than_the_ceiling_is_not_bought(node: FaultyNode, harness: Contract) -> None:
-    def dear(given: list[Any], ask: Ask) -> Answer:
-        answered = ask()
-        answered["result"]["baseFeePerGas"] = hex(600 * GWEI)
-        return answered
-
-    node.faults["eth_getBlockByNumber"] = dear
+    node.faults["eth_getBlockByNumber"] = dear(600)
     with pytest.raises(transactor.FeeAboveCeiling, match="the ceiling is 500 gwei"):
         Transactor(node.url, FIRST).send(harness.functions.bump())
     assert node.count("eth_sendRawTransaction") == 0
@@ -472,7 +467,7 @@ def test_a_forgotten_transaction_is_sent_again_under_its_nonce_for_an_eighth_mor
 
 def test_no_replacement_ever_exceeds_the_ceiling(node: FaultyNode, harness: Contract) -> None:
     node.faults["eth_sendRawTransaction"] = swallow
-    fees = Fees(ceiling=Transactor(node.url)._market().max_fee * 3 // 2)  # room for three raises
+    fees = Fees(ceiling=Transactor(node.url)._market(500 * GWEI).max_fee * 3 // 2)  # room for a few raises
     sending = Transactor(node.url, FIRST, fees=fees, stuck_after=0.05, patience=4)
     with pytest.raises(transactor.NotMined) as caught:
         sending.send(harness.functions.bump())
@@ -480,6 +475,45 @@ def test_no_replacement_ever_exceeds_the_ceiling(node: FaultyNode, harness: Cont
     assert len(offered) > len(set(offered)) > 1  # raised while it may be, then repeated unchanged
     assert max(offered) <= fees.ceiling
     assert len(set(caught.value.hashes)) == len(caught.value.hashes) == len(set(offered))
+
+
+def dear(gwei: int) -> Callable[[list[Any], Ask], Answer]:
+    def answer(given: list[Any], ask: Ask) -> Answer:
+        answered = ask()
+        answered["result"]["baseFeePerGas"] = hex(gwei * GWEI)
+        return answered
+
+    return answer
+
+
+def test_what_is_sent_near_the_ceiling_can_still_be_replaced(node: FaultyNode, harness: Contract) -> None:
+    node.faults["eth_getBlockByNumber"] = dear(300)  # twice that is beyond the ceiling
+    node.faults["eth_sendRawTransaction"] = swallow
+    with pytest.raises(transactor.NotMined):
+        Transactor(node.url, FIRST, stuck_after=0.05, patience=2).send(harness.functions.bump())
+    offered = sorted({sent["maxFeePerGas"] for sent in sent_fields(node)})
+    assert len(offered) == 1 + transactor.REPLACEMENTS
+    assert 300 * GWEI < offered[0] < 400 * GWEI
+    assert offered[-1] <= 500 * GWEI
+
+
+def test_what_is_urgent_replaces_what_is_stuck_at_the_ceiling(node: FaultyNode, harness: Contract) -> None:
+    def refuse_less(given: list[Any], ask: Ask) -> Answer:
+        offered = TypedTransaction.from_bytes(HexBytes(given[0])).as_dict()["maxFeePerGas"]
+        if offered >= 500 * GWEI * 9 // 8:
+            return ask()
+        return {"error": {"code": -32000, "message": "replacement transaction underpriced"}}
+
+    node.faults["eth_getBlockByNumber"] = dear(400)
+    node.faults["eth_sendRawTransaction"] = refuse_less
+    sending = Transactor(node.url, FIRST)
+    with pytest.raises(transactor.FeeAboveCeiling):
+        sending.send(harness.functions.bump())
+    assert sending.send(harness.functions.bump(), urgent=True)["status"] == 1
+    assert sent_fields(node)[-1]["maxFeePerGas"] <= 1000 * GWEI
+    bounded = Transactor(node.url, FIRST, fees=Fees(urgent_ceiling=550 * GWEI))
+    with pytest.raises(transactor.FeeAboveCeiling, match="the ceiling is 550 gwei"):
+        bounded.send(harness.functions.bump(), urgent=True)
 
 
 def test_waiting_ends_at_the_deadline_of_the_chains_clock(node: FaultyNode, harness: Contract) -> None:
@@ -554,7 +588,7 @@ def test_what_is_stuck_does_not_hold_up_the_next_send_until_its_own_far_deadline
 ) -> None:
     node.faults["eth_sendRawTransaction"] = swallow
     sending = Transactor(node.url, FIRST, stuck_after=60, patience=0.5)
-    far = sending._market().timestamp + 10**6
+    far = sending._market(500 * GWEI).timestamp + 10**6
     with pytest.raises(transactor.NotMined):
         sending.send(harness.functions.bump(), deadline=far)
     node.faults.clear()
