@@ -36,10 +36,9 @@ def accuse(state: State, env: Environment, job: Job, gold: Gold, result: ResultP
         "Accused",
         jobId=job_id,
         root=result.root,
-        position=gold.position,
-        index=gold.index,
-        output=gold.output,
+        gold=gold.as_tuple(),
         leaf=result.leaf,
+        siblings=tuple(result.siblings),
     )
 
 
@@ -94,12 +93,13 @@ def claimed_leaf(gold: Gold) -> bytes:
 
 def close_audit(state: State, record: JobRecord) -> None:
     """At settlement: half of the bond is whoever's showed that the gold was wrong, and half is burned; all of it is burned if
-    nobody executed an accused item; else it goes back."""
+    nobody executed an accused item, neither by itself nor with the whole job; else it goes back."""
     bond = record.terms.audit_bond
+    is_unexecuted = any(record.accusations.values()) and record.true_root is None
     if record.gold_refuter is not None:
         credit(state, record.gold_refuter, bond // 2)
         burn(state, bond - bond // 2)
-    elif any(record.accusations.values()):
+    elif is_unexecuted:
         burn(state, bond)
     else:
         credit(state, record.job.requester, bond)

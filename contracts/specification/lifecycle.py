@@ -260,9 +260,10 @@ def reveal(state: State, env: Environment, job: Job, root: bytes, openings: Sequ
     """Open commitments to one root, whoever made them and whoever sends this. Wrong openings are skipped, so that nobody can
     spoil a batch."""
     job_id, _ = require_phase(state, env, job, Phase.REVEALING)
-    revealed = [opening for opening in openings if open_commitment(state, job_id, root, opening)]
-    require(len(revealed) != 0, "NothingRevealed", job_id, root)
+    workers = [opening.worker for opening in openings if open_commitment(state, job_id, root, opening)]
+    require(len(workers) != 0, "NothingRevealed", job_id, root)
     end_reveals_if_open(state, env, job_id)
+    state.emit("Revealed", jobId=job_id, root=root, workers=tuple(workers))
 
 
 def open_commitment(state: State, job_id: bytes, root: bytes, opening: Opening) -> bool:
@@ -274,7 +275,6 @@ def open_commitment(state: State, job_id: bytes, root: bytes, opening: Opening) 
     if commitments.compute(job_id, opening.worker, root, opening.salt) != seats.commitment:
         return False
     state.jobs[job_id] = replace(record, seats={**record.seats, opening.worker: replace(seats, root=root)})
-    state.emit("Revealed", jobId=job_id, worker=opening.worker, root=root, seats=seats.count)
     return True
 
 

@@ -11,8 +11,17 @@ from contracts.merkle import result_leaf, verify
 from contracts.specification.audit import close_audit
 from contracts.specification.books import burn, credit, note_total, party_of, set_stake, written_off
 from contracts.specification.phases import require_phase
-from contracts.specification.state import Environment, JobRecord, Seats, State, require
-from contracts.specification.vote import bounty_on, decide, keeps_stake, refuted_roots, seats_on, share_of, stake_of
+from contracts.specification.state import Address, Environment, JobRecord, Seats, State, require
+from contracts.specification.vote import (
+    bounty_on,
+    decide,
+    keeps_stake,
+    refuted_roots,
+    seats_on,
+    share_each,
+    share_of,
+    stake_of,
+)
 
 if TYPE_CHECKING:
     from contracts.compute_oracle import SeatRef
@@ -49,19 +58,37 @@ def release(state: State, env: Environment, job: Job, word: bytes, seats: Sequen
     skipped, so that nobody can spoil a batch."""
     job_id, _ = require_phase(state, env, job, Phase.SETTLED)
     released = release_matching(state, env, job_id, word, seats)
-    require(released != 0, "NothingToRelease")
+    require(len(released) != 0, "NothingToRelease")
 
 
-def release_matching(state: State, env: Environment, job_id: bytes, word: bytes, seats: Sequence[SeatRef]) -> int:
-    """Release those that are not yet released, lie where they are said to, and hold this word; how many workers' it were."""
-    released = 0
+def release_matching(
+    state: State, env: Environment, job_id: bytes, word: bytes, seats: Sequence[SeatRef]
+) -> list[Address]:
+    """Release those that hold this word, lie where they are said to, and are not yet released; whose they were. (A word that
+    one worker revealed and another sealed names two fates: only the first one's seats are released.)"""
+    released: list[Seats] = []
+    workers: list[Address] = []
     for ref in seats:
-        taken = state.jobs[job_id].seats.get(ref.worker)
-        if taken is None or taken.is_released or taken.lane != ref.lane or word_of(taken) != word:
+        record = state.jobs[job_id]
+        held = record.seats.get(ref.worker)
+        if held is None or held.is_released or held.lane != ref.lane or word_of(held) != word:
             continue
-        release_seats(state, env, job_id, ref, taken)
-        released += 1
-    return released
+        if released and is_sealed(held) != is_sealed(released[0]):
+            continue
+        release_seats(state, env, job_id, ref.worker)
+        released.append(held)
+        workers.append(ref.worker)
+    if released:
+        record, first = state.jobs[job_id], released[0]
+        forfeited = 0 if keeps_stake(record, first) else record.terms.seat_stake
+        paid = share_each(record, first)
+        state.emit("SeatsReleased", jobId=job_id, word=word, forfeited=forfeited, paid=paid, workers=tuple(workers))
+    return workers
+
+
+def is_sealed(seats: Seats) -> bool:
+    """Whether the commitment was never opened."""
+    return seats.root is None
 
 
 def word_of(seats: Seats) -> bytes:
@@ -69,17 +96,14 @@ def word_of(seats: Seats) -> bytes:
     return seats.commitment if seats.root is None else seats.root
 
 
-def release_seats(state: State, env: Environment, job_id: bytes, ref: SeatRef, taken: Seats) -> None:
+def release_seats(state: State, env: Environment, job_id: bytes, worker: Address) -> None:
     """One worker's: the lane and the stake are free, or the stake is written off; the share is credited."""
-    record, worker = state.jobs[job_id], ref.worker
-    forfeited = 0 if keeps_stake(record, taken) else stake_of(record, taken)
-    paid = share_of(record, taken)
-    released = replace(taken, is_released=True)
-    state.jobs[job_id] = replace(record, seats={**record.seats, worker: released})
-    if forfeited:
-        set_stake(state, env, worker, party_of(state, worker).bonded - forfeited)
-    credit(state, worker, paid)
-    state.emit("SeatReleased", jobId=job_id, worker=worker, seats=taken.count, forfeited=forfeited, paid=paid)
+    record = state.jobs[job_id]
+    held = record.seats[worker]
+    state.jobs[job_id] = replace(record, seats={**record.seats, worker: replace(held, is_released=True)})
+    if not keeps_stake(record, held):
+        set_stake(state, env, worker, party_of(state, worker).bonded - stake_of(record, held))
+    credit(state, worker, share_of(record, held))
 
 
 def deliver(

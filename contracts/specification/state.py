@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from functools import lru_cache
 from typing import TYPE_CHECKING, Any, NamedTuple, NoReturn, Protocol, TypeAlias
 
 from eth_typing import ChecksumAddress
@@ -219,4 +220,10 @@ def record_of(state: State, job_id: bytes) -> JobRecord:
 
 def id_of(state: State, job: Job) -> bytes:
     """The id that the job has with this deployment."""
-    return job.id(state.deployment.chain_id, state.deployment.oracle)
+    return compute_id(state.deployment.chain_id, state.deployment.oracle, job)
+
+
+@lru_cache(maxsize=1_024)
+def compute_id(chain_id: int, oracle: Address, job: Job) -> bytes:
+    """The job's id, remembered because every transaction asks for it."""
+    return job.id(chain_id, oracle)

@@ -125,11 +125,14 @@ def keeps_stake(record: JobRecord, seats: Seats) -> bool:
 
 def share_of(record: JobRecord, seats: Seats) -> int:
     """Wei of the reward that the seats get."""
+    return seats.count * share_each(record, seats)
+
+
+def share_each(record: JobRecord, seats: Seats) -> int:
+    """Wei of the reward that each of the seats gets."""
     if record.winner is not None and seats.root == record.winner:
-        return seats.count * (record.terms.reward // seats_on(record, record.winner))
-    if is_called_in_vain(record, seats):
-        return seats.count * seat_fee(record.terms)
-    return 0
+        return record.terms.reward // seats_on(record, record.winner)
+    return seat_fee(record.terms) if is_called_in_vain(record, seats) else 0
 
 
 def is_called_in_vain(record: JobRecord, seats: Seats) -> bool:

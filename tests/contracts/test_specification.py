@@ -178,7 +178,7 @@ class Life:
         return self.state.parties[party(who)].bonded
 
     def input(self, index: int) -> InputProof:
-        return InputProof(*self.data.proof(index))
+        return self.data.proof(index)
 
     def refusal(self, who: str, entry_point: Any, *arguments: Any, value: int = 0) -> tuple[Any, ...]:
         """What the transaction is refused with; the state is what it was."""
@@ -190,7 +190,7 @@ class Life:
 
 
 def result(claim: Claim, index: int) -> ResultProof:
-    return ResultProof(*claim.proof(index))
+    return claim.proof(index)
 
 
 def signer_named(signed: SignedCommit, job_id: bytes) -> Any:
@@ -459,6 +459,18 @@ def test_an_accusation_that_nobody_executes_costs_the_whole_bond() -> None:
     assert life.refusal("anyone", accuse, life.job, gold.opening(0), result(truth, 0)) == ("GoldTooLate", life.now)
     life.finish(truth.root)
     assert (life.credit("requester"), life.state.burned) == (REWARD % 3, BOND)
+
+
+def test_executing_the_whole_job_executes_what_was_accused() -> None:
+    truth = Claim([MODEL.run(row) for row in DataSet(3).rows])
+    gold = gold_of(truth.outputs[:1])
+    life, lie = life_with(gold), truth.lie(0)
+    life.vote(ann=lie.root, bob=lie.root, cat=truth.root)
+    life.do("requester", accuse, life.job, gold.opening(0), result(lie, 0))
+    life.do("eve", execute_job, life.job, b"".join(life.data.rows))
+    assert life.refusal("dan", judge, life.job, gold.opening(0), result(lie, 0), life.input(0))[0] == "WrongPhase"
+    life.finish(truth.root)
+    assert life.credit("requester") == BOND
 
 
 # ---- Transactions

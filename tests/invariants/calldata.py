@@ -1,57 +1,36 @@
-"""Calldata for the oracle's entry points, joined from words: fast enough for hundreds of thousands of calls.
+"""Calldata for the oracle's entry points from the specification's arguments, joined from words: fast enough for a million.
 
-`job` is a job's 20 words, which every call repeats and which are therefore encoded once.
+encode(refute, job, result, given)
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from functools import cache
+from collections.abc import Callable, Iterable, Sequence
+from functools import cache, lru_cache
+from typing import Any
 
-from eth_abi import encode
-from eth_typing import ChecksumAddress
+from eth_abi import encode as abi_encode
 from eth_utils import keccak, to_canonical_address
 
+from contracts import specification as spec
+from contracts.compute_oracle import Opening, SeatRef
+from contracts.disputes import Gold, InputProof, Node, ResultProof
 from contracts.job import TERMS_TYPES, Job, Terms
+from contracts.signed_commit import SignedCommit
 
-_TERMS = f"({','.join(TERMS_TYPES)})"
-_JOB = f"(address,uint256,{_TERMS})"
-_RESULT = "(bytes32,uint256,bytes32,bytes32[])"
-_INPUT = "(bytes,bytes32[])"
-_NODE = "(bytes32,uint256,uint256)"
-_JOB_BYTES = 20 * 32
-
-Proof = tuple[bytes, int, bytes, list[bytes]]
-Row = tuple[bytes, list[bytes]]
-NodeName = tuple[bytes, int, int]
-
-
-def _selector(name: str, *types: str) -> bytes:
-    return keccak(text=f"{name}({','.join(types)})")[:4]
+TERMS = f"({','.join(TERMS_TYPES)})"
+JOB = f"(address,uint256,{TERMS})"
+RESULT = "(bytes32,uint256,bytes32,bytes32[])"
+INPUT = "(bytes,bytes32[])"
+NODE = "(bytes32,uint256,uint256)"
+GOLD = "(uint256,uint256,bytes,bytes32,bytes32[])"
+SEATS = "(address,uint8)[]"
+OPENINGS = "(address,uint8,bytes32)[]"
+COMMITS = "(address,uint8,bytes32,bytes32,uint256[],uint256,bytes32,bytes32)[]"
 
 
-_SELECTORS = {
-    "deposit": _selector("deposit"),
-    "unbond": _selector("unbond", "uint256"),
-    "withdraw": _selector("withdraw", "address"),
-    "createJob": _selector("createJob", "uint256", _TERMS, "string"),
-    "draw": _selector("draw", "bytes32", "bytes"),
-    "commit": _selector("commit", _JOB, "bytes32", "bytes32", "uint256[]"),
-    "reveal": _selector("reveal", _JOB, "address", "bytes32", "bytes32"),
-    "settle": _selector("settle", _JOB, "bytes32"),
-    "release": _selector("release", _JOB, "address[]"),
-    "refute": _selector("refute", _JOB, _RESULT, _INPUT),
-    "demand": _selector("demand", _JOB, _NODE),
-    "answer": _selector("answer", _JOB, _NODE, "bytes32[]", "bytes32[]"),
-    "answerLeaf": _selector("answerLeaf", _JOB, _RESULT, _INPUT),
-    "releaseBounty": _selector("releaseBounty", _JOB, "bytes32"),
-    "releaseBond": _selector("releaseBond", _JOB, _NODE),
-    "phaseOf": _selector("phaseOf", _JOB),
-    "accountOf": _selector("accountOf", "address"),
-    "creditOf": _selector("creditOf", "address"),
-    "totalStake": _selector("totalStake"),
-}
-ENTRY_POINTS = tuple(name for name in _SELECTORS if not name.endswith("Of") and name != "totalStake")
+class Tail(bytes):
+    """An encoded value of a dynamic type: its place in the head is an offset."""
 
 
 def word(value: int) -> bytes:
@@ -63,62 +42,130 @@ def address_word(address: str) -> bytes:
     return bytes(12) + to_canonical_address(address)
 
 
+def pack(*parts: bytes) -> bytes:
+    """A tuple's encoding: words stay in place, a Tail goes behind."""
+    offset = sum(32 if isinstance(part, Tail) else len(part) for part in parts)
+    heads, tails = [], []
+    for part in parts:
+        if isinstance(part, Tail):
+            heads.append(word(offset))
+            tails.append(part)
+            offset += len(part)
+        else:
+            heads.append(part)
+    return b"".join((*heads, *tails))
+
+
+def blob(data: bytes) -> Tail:
+    """bytes or string."""
+    return Tail(word(len(data)) + data + bytes(-len(data) % 32))
+
+
+def words(each: Sequence[bytes]) -> Tail:
+    """An array of static values."""
+    return Tail(word(len(each)) + b"".join(each))
+
+
+def tails(each: Sequence[Tail]) -> Tail:
+    """An array of dynamic values."""
+    return Tail(word(len(each)) + pack(*each))
+
+
+@lru_cache(maxsize=1_024)
 def job_words(job: Job) -> bytes:
     """A job's 20 words."""
-    return encode([_JOB], [job.as_tuple()])
+    return abi_encode([JOB], [job.as_tuple()])
 
 
-def plain(name: str, *words: bytes) -> bytes:
-    """A call whose arguments are all of fixed size."""
-    return _SELECTORS[name] + b"".join(words)
+def result_of(result: ResultProof) -> Tail:
+    return Tail(pack(result.root, word(result.index), result.leaf, words(result.siblings)))
 
 
-def create_job(nonce: int, terms: Terms, data_uri: str) -> bytes:
-    return _SELECTORS["createJob"] + encode(["uint256", _TERMS, "string"], [nonce, terms.as_tuple(), data_uri])
+def input_of(given: InputProof) -> Tail:
+    return Tail(pack(blob(given.row), words(given.siblings)))
 
 
-def draw(job_id: bytes, proof: bytes) -> bytes:
-    return _SELECTORS["draw"] + job_id + word(64) + _blob(proof)
+def gold_of(gold: Gold) -> Tail:
+    head = (word(gold.position), word(gold.index), blob(gold.output), gold.salt, words(gold.siblings))
+    return Tail(pack(*head))
 
 
-def commit(job: bytes, commitment: bytes, tickets: Sequence[int]) -> bytes:
-    head = job + commitment + bytes(32) + word(_JOB_BYTES + 96)
-    return _SELECTORS["commit"] + head + word(len(tickets)) + b"".join(map(word, tickets))
+def node_of(node: Node) -> bytes:
+    return node.root + word(node.level) + word(node.index)
 
 
-def reveal(job: bytes, worker: ChecksumAddress, root: bytes, salt: bytes) -> bytes:
-    return _SELECTORS["reveal"] + job + address_word(worker) + root + salt
+def seats_of(seats: Sequence[SeatRef]) -> Tail:
+    return words([address_word(one.worker) + word(one.lane) for one in seats])
 
 
-def release(job: bytes, workers: Sequence[str]) -> bytes:
-    tail = word(len(workers)) + b"".join(map(address_word, workers))
-    return _SELECTORS["release"] + job + word(_JOB_BYTES + 32) + tail
+def openings_of(openings: Sequence[Opening]) -> Tail:
+    return words([address_word(one.worker) + word(one.lane) + one.salt for one in openings])
 
 
-def with_proofs(name: str, job: bytes, result: Proof, row: Row) -> bytes:
-    """refute or answerLeaf."""
-    root, index, leaf, siblings = result
-    proof = root + word(index) + leaf + word(128) + _list(siblings)
-    shown = _blob(row[0])
-    given = word(64) + word(64 + len(shown)) + shown + _list(row[1])
-    heads = word(_JOB_BYTES + 64) + word(_JOB_BYTES + 64 + len(proof))
-    return _SELECTORS[name] + job + heads + proof + given
+def numbers_of(numbers: Iterable[int]) -> Tail:
+    return words([word(number) for number in numbers])
 
 
-def on_node(name: str, job: bytes, node: NodeName) -> bytes:
-    """demand or releaseBond."""
-    return _SELECTORS[name] + job + node[0] + word(node[1]) + word(node[2])
+def commits_of(commits: Sequence[SignedCommit]) -> Tail:
+    each = []
+    for one in commits:
+        head = (address_word(one.worker), word(one.lane), one.commitment, one.sealed_root)
+        each.append(Tail(pack(*head, numbers_of(one.tickets), word(one.deadline), one.r, one.vs)))
+    return tails(each)
 
 
-def answer(job: bytes, node: NodeName, nodes: Sequence[bytes], siblings: Sequence[bytes]) -> bytes:
-    first = _list(nodes)
-    heads = word(_JOB_BYTES + 160) + word(_JOB_BYTES + 160 + len(first))
-    return on_node("answer", job, node) + heads + first + _list(siblings)
+def calls_of(calls: Sequence[tuple[Any, Sequence[Any]]]) -> Tail:
+    return tails([blob(encode(entry_point, *arguments)) for entry_point, arguments in calls])
 
 
-def _list(words: Sequence[bytes]) -> bytes:
-    return word(len(words)) + b"".join(words)
+def terms_of(terms: Terms) -> bytes:
+    return abi_encode([TERMS], [terms.as_tuple()])
 
 
-def _blob(data: bytes) -> bytes:
-    return word(len(data)) + data + bytes(-len(data) % 32)
+def text_of(text: str) -> Tail:
+    return blob(text.encode())
+
+
+ENCODERS: dict[str, tuple[str, tuple[Callable[[Any], bytes], ...]]] = {
+    "deposit": ("", ()),
+    "unbond": ("uint256", (word,)),
+    "withdraw": ("address", (address_word,)),
+    "createJob": (f"uint256,{TERMS},string", (word, terms_of, text_of)),
+    "draw": ("bytes32,bytes", (bytes, blob)),
+    "commit": (f"{JOB},uint8,bytes32,bytes32,uint256[]", (job_words, word, bytes, bytes, numbers_of)),
+    "commitFor": (f"{JOB},{COMMITS}", (job_words, commits_of)),
+    "reveal": (f"{JOB},bytes32,{OPENINGS}", (job_words, bytes, openings_of)),
+    "settle": (f"{JOB},bytes32,{SEATS}", (job_words, bytes, seats_of)),
+    "release": (f"{JOB},bytes32,{SEATS}", (job_words, bytes, seats_of)),
+    "deliver": (JOB, (job_words,)),
+    "refute": (f"{JOB},{RESULT},{INPUT}", (job_words, result_of, input_of)),
+    "demand": (f"{JOB},{NODE}", (job_words, node_of)),
+    "answer": (f"{JOB},{NODE},bytes32[],bytes32[]", (job_words, node_of, words, words)),
+    "answerLeaf": (f"{JOB},{RESULT},{INPUT}", (job_words, result_of, input_of)),
+    "executeJob": (f"{JOB},bytes", (job_words, blob)),
+    "extendChallenge": (f"{JOB},{RESULT},{INPUT}", (job_words, result_of, input_of)),
+    "accuse": (f"{JOB},{GOLD},{RESULT}", (job_words, gold_of, result_of)),
+    "judge": (f"{JOB},{GOLD},{RESULT},{INPUT}", (job_words, gold_of, result_of, input_of)),
+    "releaseBounty": (f"{JOB},bytes32", (job_words, bytes)),
+    "releaseBond": (f"{JOB},{NODE}", (job_words, node_of)),
+    "multicall": ("bytes[]", (calls_of,)),
+}
+
+
+def camel_case(name: str) -> str:
+    head, *rest = name.split("_")
+    return head + "".join(part.capitalize() for part in rest)
+
+
+SELECTORS = {name: keccak(text=f"{name}({types})")[:4] for name, (types, _) in ENCODERS.items()}
+NAMES = {entry_point: camel_case(entry_point.__name__) for entry_point in spec.ENTRY_POINTS}
+"""Entry point of the specification → its name in the contracts."""
+
+
+def encode(entry_point: Any, *arguments: Any) -> bytes:
+    """What to send for this entry point. An argument that is left out is an empty list (settle's seats); further ones are
+    circumstances, and not sent."""
+    name = NAMES[entry_point]
+    encoders = ENCODERS[name][1]
+    given = (*arguments, ())[: len(encoders)]
+    return SELECTORS[name] + pack(*(make(value) for make, value in zip(encoders, given, strict=True)))

@@ -1,213 +1,245 @@
-"""Plays the oracle at random and checks it after every call.
+"""Makes the players' moves, counts what came of them, and looks after what the specification itself must never do.
 
-What holds after each call, whoever made it:
-- accounted = balance: stake + unbonding + escrowed rewards + held bonds + owed to refuters + credits is what the oracle
-  holds, to the wei; what is burned is at the zero address; every account touched says what the books say;
-- a move that the rules allow succeeds and one that they forbid reverts (the rules being those of tests.contracts.books and
-  contracts.job, not the contracts' own);
-- nobody is paid twice, and what is paid is what the books say is owed (tests.contracts.books);
-- a job's phase is the one that its facts imply, and never goes back;
-- no honest seat of a guarded job is forfeited: one that committed to the true root and revealed, while somebody who has the
-  data answered demands and refuted wrong roots in time.
+Whatever anybody tries, the contracts must do what the specification does (tests.invariants.lockstep). And whatever anybody
+tries, by the specification:
+- no honest seat of a guarded job is forfeited: one that committed to the true root and revealed, or abstained, while somebody
+  who has the data answered demands, refuted wrong roots and judged accusations in time;
+- no guarded job is accepted with another root than the true one;
+- no honest requester of a guarded job loses its audit bond;
+- a job's phase never goes back.
 """
 
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any
 
-from eth_utils import keccak
+from eth_typing import ChecksumAddress
 
-from contracts.errors import Reverted
-from contracts.job import Job, JobState, Outcome, Phase, Terms, reveal_end
-from contracts.stake import bonded_before, seed_of
-from tests.contracts.chain import NOBODY, Event, Halted, checksummed, party
-from tests.contracts.world import World
-from tests.invariants import calldata
-from tests.invariants.job_model import JobModel
+from contracts.commitment import DATA_UNAVAILABLE
+from contracts.compute_oracle import SeatRef
+from contracts.job import NOBODY, Outcome, Phase
+from contracts.specification.books import stake_before, total_stake
+from contracts.specification.phases import phase
+from contracts.specification.state import Environment, Event, JobRecord, NodeKey, Party, State
+from contracts.specification.vote import open_demands, refuted_roots
+from tests.invariants.arena import Arena
+from tests.invariants.calldata import NAMES
+from tests.invariants.lockstep import Circumstances
+from tests.invariants.scheme import Scheme
 
-WORKERS = tuple(party(f"worker {number}") for number in range(6))
-REQUESTERS = tuple(party(f"requester {number}") for number in range(2))
-CHALLENGERS = tuple(party(f"challenger {number}") for number in range(2))
-EVERYBODY = WORKERS + REQUESTERS + CHALLENGERS
+LOOK_AROUND = 16  # calls between two comparisons of everything
 MOST_JOBS = 4
 
 
 @dataclass(frozen=True, slots=True)
 class Move:
-    """One call. `legal` says whether the rules allow it now."""
+    """One transaction."""
 
-    name: str
-    sender: str
-    data: bytes
+    entry_point: Any
+    sender: ChecksumAddress
+    arguments: tuple[Any, ...] = ()
     value: int = 0
-    legal: bool = True
+    gas: int | None = None
+    circumstances: Circumstances = ()
+
+    @property
+    def name(self) -> str:
+        return NAMES[self.entry_point]
+
+    def __str__(self) -> str:
+        return f"{self.name} by {self.sender[:8]} with {self.value} wei"
 
 
 class Driver:
-    """A world and all that its players know. `code` replaces contracts' bytecode by name."""
+    """An arena and its players. `code` replaces contracts' bytecode by name."""
 
     def __init__(self, code: Mapping[str, str] | None = None, counts: Counter[str] | None = None) -> None:
-        self.world = World(code)
-        self.chain = self.world.chain
-        self.books = self.world.books
-        self.address = self.world.oracle.address
-        self.jobs: dict[bytes, JobModel] = {}
+        self.arena = Arena(code)
+        self.chain = self.arena.chain
+        self.lockstep = self.arena.lockstep
+        self.jobs: dict[bytes, Scheme] = {}
         self.nonce = 0
-        self.histories: dict[str, list[tuple[int, int]]] = {someone: [] for someone in (*EVERYBODY, "total")}
-        self.ready_at: dict[str, int] = {}
         self.counts: Counter[str] = Counter() if counts is None else counts
+        self.calls = 0
 
     # One call
 
     def play(self, move: Move) -> bool:
-        """Make the call and check everything; whether it succeeded. AssertionError where a rule is broken."""
-        try:
-            self.chain.call(move.sender, self.address, move.data, move.value)
-        except (Reverted, Halted) as refusal:
+        """Make the call on both sides; whether it succeeded. AssertionError where a rule is broken."""
+        self.calls += 1
+        before = self.state
+        played = self.lockstep.play(
+            move.sender,
+            move.entry_point,
+            *move.arguments,
+            value=move.value,
+            gas=move.gas,
+            circumstances=move.circumstances,
+        )
+        if self.calls % LOOK_AROUND == 0:
+            self.lockstep.compare_everything()
+        if played.refusal is not None:
             self.counts[f"{move.name} refused"] += 1
-            assert not move.legal, f"{move.name} was refused though the rules allow it: {refusal}"
-            self._check_money()
+            self.counts[f"error {played.refusal.name}"] += 1
             return False
         self.counts[move.name] += 1
-        assert move.legal, f"{move.name} succeeded though the rules forbid it"
-        events = self.world.oracle.decode_logs()
-        self.books.apply(events, move.value)
-        for event in events:
-            self._learn(event)
-        self._check_money()
+        for event in played.events:
+            self._watch(event, before)
         return True
 
-    def _check_money(self) -> None:
-        books, chain = self.books, self.chain
-        assert chain.balance(self.address) == books.accounted, "the oracle does not hold what it owes"
-        assert chain.balance(NOBODY) == books.burned, "burned wei did not leave"
-        for someone in books.touched:
-            account = self._read("accountOf", calldata.address_word(someone))
-            bonded, locked, _, unbonding, ready_at = (int.from_bytes(account[at : at + 32]) for at in range(0, 160, 32))
-            assert (bonded, locked) == (books.bonded[someone], books.locked(someone)), f"{someone}'s stake"
-            assert unbonding == books.unbonding[someone] and (not unbonding or ready_at == self.ready_at[someone])
-            assert int.from_bytes(self._read("creditOf", calldata.address_word(someone))) == books.credits[someone]
-        if books.touched:
-            assert int.from_bytes(self._read("totalStake")) == books.total_stake
-            books.touched.clear()
+    def _watch(self, event: Event, before: State) -> None:
+        """Count what happened and hold it against the promises."""
+        self.counts[f"event {event.name}"] += 1
+        args = event.args
+        if event.name == "CommitSkipped":
+            self.counts[f"skipped 0x{args['reason'].hex()}"] += 1
+        if event.name == "Settled":
+            self._watch_settlement(self.jobs[args["jobId"]], before)
+        elif event.name == "SeatsReleased":
+            self._watch_release(self.jobs[args["jobId"]], args)
 
-    def _read(self, name: str, *words: bytes) -> bytes:
-        return self.chain.call(party("reader"), self.address, calldata.plain(name, *words), static=True)
-
-    # What the players learn from events
-
-    def _learn(self, event: Event) -> None:
-        args, now = event.args, self.chain.time
-        if event.name == "StakeUnbonded":
-            self.ready_at[args["worker"]] = now + self.world.bounds.unbonding_period
-        elif event.name == "Drawn":
-            seed = seed_of(keccak(calldata.word(self.jobs[args["jobId"]].state.created_block + 2)), args["jobId"])
-            assert args["seed"] == seed
-            self._note(args["jobId"], drawn_at=now, seed=seed)
-        elif event.name == "Committed":
-            job = self.jobs[args["jobId"]]
-            if job.book.granted == job.terms.seats:
-                self._note(job.id, commit_ended_at=now)
-            self._note(job.id, granted_seats=job.book.granted)
-        elif event.name == "Revealed":
-            job = self.jobs[args["jobId"]]
-            if job.book.revealed.keys() == job.book.seats.keys():
-                self._note(job.id, reveal_ended_at=now)
-        elif event.name == "Demanded":
-            job = self.jobs[args["jobId"]]
-            job.answer_by[args["root"], args["level"], args["index"]] = now + job.terms.response_window
-            self._note(job.id, demanded_levels=max(job.state.demanded_levels, args["level"] + 1))
-        elif event.name == "Settled":
-            self._note(args["jobId"], outcome=Outcome(args["outcome"]))
-            self._count_outcome(self.jobs[args["jobId"]])
-        elif event.name == "SeatReleased":
-            job = self.jobs[args["jobId"]]
-            honest = job.plans[args["worker"]].root == job.truth.root and args["worker"] in job.book.revealed
-            if job.guarded and honest:
+    def _watch_release(self, scheme: Scheme, args: dict[str, Any]) -> None:
+        honest = {scheme.truth.root: "honest seats kept", DATA_UNAVAILABLE: "abstentions kept"}
+        record = self.record(scheme)
+        for worker in args["workers"]:
+            root = record.seats[worker].root
+            if scheme.guarded and root in honest:
                 assert not args["forfeited"], "an honest seat was forfeited"
-                self.counts["honest seats kept beside a lie" if len(job.book.roots) > 1 else "honest seats kept"] += 1
-        if event.name in ("StakeDeposited", "StakeUnbonded", "Settled", "SeatReleased"):
-            self._keep_history(args.get("worker"))
+                beside = " beside a lie" if len(self.roots(scheme)) > 1 else ""
+                self.counts[honest[root] + beside] += 1
 
-    def _note(self, job_id: bytes, **facts: object) -> None:
-        job = self.jobs[job_id]
-        job.state = replace(job.state, **facts)  # type: ignore[arg-type]
+    def _watch_settlement(self, scheme: Scheme, before: State) -> None:
+        record = self.record(scheme)
+        self.counts[f"outcome {how_it_ended(record)}"] += 1
+        if not scheme.guarded:
+            return
+        assert record.winner in (None, scheme.truth.root), "a lie was accepted though somebody honest was there"
+        if scheme.gold and scheme.is_gold_right and record.accusations:
+            burned = record.gold_refuter or (any(record.accusations.values()) and not record.true_root)
+            assert not burned, "an honest requester lost its audit bond"
+            self.counts["honest audit bonds kept"] += 1
 
-    def _count_outcome(self, job: JobModel) -> None:
-        outcome = job.state.outcome
-        how = outcome.name
-        if outcome == Outcome.EXPIRED:
-            how += " undrawn" if not job.state.drawn_at else " with too few seats"
-        elif any(tally.refuter for tally in job.book.roots.values()):
-            how += " after a refutation"
-        elif any(tally.open_demands for tally in job.book.roots.values()):
-            how += " after a silence"
-        self.counts[f"outcome {how}"] += 1
+    # What everybody sees
 
-    def _keep_history(self, worker: str | None) -> None:
-        for someone, bonded in (
-            (worker, self.books.bonded[worker] if worker else 0),
-            ("total", self.books.total_stake),
-        ):
-            if someone:
-                history = self.histories[someone]
-                if history and history[-1][0] == self.chain.number:
-                    history.pop()
-                history.append((self.chain.number, bonded))
+    @property
+    def state(self) -> State:
+        return self.arena.state
 
-    # Jobs
+    @property
+    def now(self) -> int:
+        return self.chain.time
 
-    def created(self, requester: str, nonce: int, terms: Terms, guarded: bool) -> JobModel:
-        """What everybody knows of a job that was just created."""
-        job = Job(checksummed(bytes.fromhex(requester[2:])), nonce, terms)
-        job_id = job.id(1, checksummed(bytes.fromhex(self.address[2:])))
-        staked = bonded_before(self.histories["total"], self.chain.number)
-        state = JobState(created_at=self.chain.time, created_block=self.chain.number, total_stake=staked)
-        made = JobModel(job, job_id, self.books.jobs[job_id], state, guarded, list(self.histories["total"]))
-        self.jobs[job_id] = made
-        return made
+    def env(self, sender: ChecksumAddress = NOBODY, value: int = 0) -> Environment:
+        return self.lockstep.env(sender, value)
 
-    def tickets_of(self, job: JobModel, worker: str) -> int:
-        """How many tickets the worker's stake before the creation was."""
-        return bonded_before(self.histories[worker], job.state.created_block) // job.terms.seat_stake
+    def record(self, scheme: Scheme) -> JobRecord:
+        return self.state.jobs[scheme.id]
 
-    def free(self, worker: str) -> int:
-        return self.books.bonded[worker] - self.books.locked(worker)
+    def phase(self, scheme: Scheme) -> Phase:
+        return phase(self.record(scheme), self.env())
 
-    def phase(self, job: JobModel) -> Phase:
-        return job.phase(self.chain.time, self.chain.number)
+    def party(self, who: ChecksumAddress) -> Party:
+        return self.state.parties.get(who, Party())
 
-    def challenge_end(self, job: JobModel) -> int:
-        """Seconds at which the challenge window itself ends."""
-        return reveal_end(job.state, job.terms) + job.terms.challenge_window
+    def openable(self, scheme: Scheme) -> list[ChecksumAddress]:
+        """Workers with sealed seats that hold what their plan says."""
+        return [
+            worker
+            for worker, seats in self.record(scheme).seats.items()
+            if seats.root is None and scheme.plans[worker].commitment == seats.commitment
+        ]
+
+    def refs(self, scheme: Scheme, workers: Iterable[ChecksumAddress]) -> list[SeatRef]:
+        """Where these workers' seats are."""
+        seats = self.record(scheme).seats
+        return [SeatRef(worker, seats[worker].lane) for worker in workers]
+
+    def roots(self, scheme: Scheme) -> list[bytes]:
+        """The revealed result roots, in order of commitment."""
+        roots = (seats.root for seats in self.record(scheme).seats.values())
+        return list(dict.fromkeys(root for root in roots if root not in (None, DATA_UNAVAILABLE)))  # type: ignore[misc]
+
+    def unrefuted(self, scheme: Scheme) -> list[bytes]:
+        """Those that nobody refuted."""
+        refuted = refuted_roots(self.record(scheme))
+        return [root for root in self.roots(scheme) if root not in refuted]
+
+    def open_nodes(self, scheme: Scheme) -> Iterator[NodeKey]:
+        """Demands that nobody answered, on roots that nobody refuted."""
+        unrefuted = self.unrefuted(scheme)
+        for node, made in self.record(scheme).demands.items():
+            if made.answerer is None and node[0] in unrefuted:
+                yield node
+
+    def winners(self, scheme: Scheme, worker: ChecksumAddress) -> list[int]:
+        """The worker's winning tickets now."""
+        record = self.record(scheme)
+        owned = stake_before(self.state, worker, record.created_block) // scheme.terms.seat_stake
+        return scheme.winners(record, worker, owned, self.now)
+
+    def withdrawable(self, who: ChecksumAddress) -> int:
+        party = self.party(who)
+        return party.credit + (party.unbonding if self.now >= party.ready_at else 0)
+
+    @property
+    def stake_for_jobs(self) -> int:
+        """What a job created now is measured against."""
+        earlier = [total for number, total in self.state.totals[-50:] if number < self.chain.number]
+        return min(earlier[-1] if earlier else 0, total_stake(self.state))
+
+    # Jobs that are over
 
     def forget_finished(self) -> None:
         """Jobs from which nothing is left to release need no more watching."""
-        for job in list(self.jobs.values()):
-            if job.state.outcome != Outcome.OPEN and job.is_released:
+        for scheme in list(self.jobs.values()):
+            record = self.record(scheme)
+            if record.outcome != Outcome.OPEN and is_released(record):
                 self.counts["jobs finished"] += 1
-                del self.jobs[job.id], self.books.jobs[job.id]
+                del self.jobs[scheme.id], self.state.jobs[scheme.id]
 
     # Time
 
     def pass_time(self, seconds: int, blocks: int = 1) -> None:
-        """Begin a later block. Every job's phase is checked and must not go back."""
+        """Begin a later block. Every job's phase is compared, and must not go back."""
         self.chain.roll(seconds, blocks)
-        self.check_phases()
-
-    def check_phases(self) -> None:
-        for job in self.jobs.values():
-            current = self.phase(job)
-            answer = self.chain.call(party("reader"), self.address, calldata.plain("phaseOf", job.words), static=True)
-            assert int.from_bytes(answer) == current, f"the phase should be {current.name}"
-            assert current >= job.last_phase, f"from {job.last_phase.name} back to {current.name}"
-            job.last_phase = current
+        self.lockstep.compare_phases()
+        for scheme in self.jobs.values():
+            current = self.phase(scheme)
+            assert current >= scheme.last_phase, f"from {scheme.last_phase.name} back to {current.name}"
+            scheme.last_phase = current
 
     @property
     def is_guard_needed(self) -> bool:
         """Whether some guarded job has a window open in which somebody honest must act."""
         return any(
-            job.guarded and Phase.COMMITTING <= self.phase(job) <= Phase.CHALLENGING for job in self.jobs.values()
+            scheme.guarded and Phase.COMMITTING <= self.phase(scheme) <= Phase.CHALLENGING
+            for scheme in self.jobs.values()
         )
+
+
+def how_it_ended(record: JobRecord) -> str:
+    """The outcome, and what led to it."""
+    how = record.outcome.name
+    if record.outcome == Outcome.EXPIRED:
+        return how + (" undrawn" if record.drawn_at is None else " with too few seats")
+    if record.true_root is not None:
+        return how + (" by execution" if record.winner in _voted(record) else " by execution alone")
+    if record.refuters:
+        return how + " after a refutation"
+    if any(open_demands(record, root) for root in _voted(record)):
+        return how + " after a silence"
+    return how
+
+
+def _voted(record: JobRecord) -> set[bytes | None]:
+    return {seats.root for seats in record.seats.values()}
+
+
+def is_released(record: JobRecord) -> bool:
+    """Whether settlement left nothing to release or to tell. (Who does not listen is told no more.)"""
+    seats = all(seats.is_released for seats in record.seats.values())
+    bonds = all(made.is_released for made in record.demands.values())
+    return seats and bonds and record.bounties_released == refuted_roots(record)

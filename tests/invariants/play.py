@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from random import Random
 
+from contracts import specification as spec
 from contracts.job import Phase
-from tests.contracts.world import BOUNDS
-from tests.invariants import calldata, moves
-from tests.invariants.calldata import address_word, word
-from tests.invariants.driver import EVERYBODY, MOST_JOBS, WORKERS, Driver, Move
+from contracts.specification.books import free
+from tests.invariants import arena, moves
+from tests.invariants.arena import BOUNDS, EVERYBODY, GWEI, WORKERS
+from tests.invariants.driver import MOST_JOBS, Driver, Move
 from tests.invariants.spoils import spoil
 
 CAREFUL = 3  # seconds: how much time may pass at once while somebody honest must act
@@ -17,9 +18,9 @@ LONG = 40
 
 def set_up(driver: Driver) -> None:
     """Give every worker some stake, so that jobs can be made from the next block on."""
+    unit = driver.arena.least_stake(arena.SMALL)
     for number, worker in enumerate(WORKERS):
-        stake = (2 + number % 4) * driver.world.least_stake + number
-        driver.play(Move("deposit", worker, calldata.plain("deposit"), stake))
+        driver.play(Move(spec.deposit, worker, (), (2 + number % 4) * unit + number * GWEI))
     driver.pass_time(1)
 
 
@@ -27,16 +28,16 @@ def step(driver: Driver, pick: int) -> None:
     """What `pick` stands for: one move of somebody, or a little time (if nothing honest is left to do first)."""
     rng = Random(pick)
     roll = rng.random()
-    jobs = list(driver.jobs.values())
-    job = rng.choice(jobs) if jobs else None
+    schemes = list(driver.jobs.values())
+    scheme = rng.choice(schemes) if schemes else None
     if roll < 0.08:
-        driver.play(moves.stake_move(driver, rng))
-    elif roll < 0.28:
-        if forbidden := spoil(driver, job, rng):
-            driver.play(forbidden)
-    elif len(jobs) < MOST_JOBS and roll < 0.38:
+        driver.play(moves.move_stake(driver, rng))
+    elif roll < 0.34:
+        if odd := spoil(driver, scheme, rng):
+            driver.play(odd)
+    elif len(schemes) < MOST_JOBS and roll < 0.42:
         moves.create(driver, rng)
-    elif job and roll < 0.90 and (move := moves.job_move(driver, job, rng)):
+    elif scheme and roll < 0.92 and (move := moves.move_job(driver, scheme, rng)):
         driver.play(move)
         driver.forget_finished()
     else:
@@ -45,11 +46,12 @@ def step(driver: Driver, pick: int) -> None:
 
 def wait(driver: Driver, rng: Random) -> None:
     """Let time pass, unless an honest guard has something to do first."""
-    for job in driver.jobs.values():
-        if job.guarded and (move := moves.duty(driver, job)):
+    for scheme in driver.jobs.values():
+        if scheme.guarded and (move := moves.duty(driver, scheme)):
             driver.play(move)
             return
-        if driver.phase(job) == Phase.COMMITTING and rng.random() < 0.6 and (move := moves.commit(driver, job, rng)):
+        is_committing = driver.phase(scheme) == Phase.COMMITTING
+        if is_committing and rng.random() < 0.6 and (move := moves.commit(driver, scheme, rng)):
             driver.play(move)
             return
     if driver.is_guard_needed:
@@ -65,17 +67,18 @@ def finish(driver: Driver, seed: int = 0) -> None:
         driver.forget_finished()
         if not driver.jobs:
             break
-        job = rng.choice(list(driver.jobs.values()))
-        if rng.random() < 0.6 and (move := moves.job_move(driver, job, rng)):
+        scheme = rng.choice(list(driver.jobs.values()))
+        if rng.random() < 0.6 and (move := moves.move_job(driver, scheme, rng)):
             driver.play(move)
         else:
             wait(driver, rng)
     assert not driver.jobs, "a job never ends"
     for worker in WORKERS:
-        if free := driver.free(worker):
-            driver.play(Move("unbond", worker, calldata.plain("unbond", word(free))))
+        if available := free(driver.state, worker):
+            driver.play(Move(spec.unbond, worker, (available,)))
     driver.pass_time(BOUNDS.unbonding_period)
     for someone in EVERYBODY:
-        if moves.withdrawable(driver, someone):
-            driver.play(Move("withdraw", someone, calldata.plain("withdraw", address_word(someone))))
-    assert driver.books.accounted == 0 == driver.chain.balance(driver.address), "somebody's wei are left behind"
+        if driver.withdrawable(someone):
+            driver.play(Move(spec.withdraw, someone, (someone,)))
+    driver.lockstep.compare_everything()
+    assert driver.state.balance == 0 == driver.chain.balance(driver.arena.oracle), "somebody's wei are left behind"
