@@ -10,6 +10,8 @@ from pathlib import Path
 from typing import Any, cast
 
 from eth_abi import decode, encode
+from eth_account import Account
+from eth_account.signers.local import LocalAccount
 from eth_typing import ChecksumAddress
 from eth_utils import keccak, to_checksum_address
 from eth_utils.abi import abi_to_signature, collapse_if_tuple
@@ -44,9 +46,15 @@ def load(name: str) -> dict[str, Any]:
 
 
 @cache
+def account_of(name: str) -> LocalAccount:
+    """The key of someone called `name`."""
+    return cast(LocalAccount, Account.from_key(keccak(text=name)))
+
+
+@cache
 def party(name: str) -> ChecksumAddress:
     """The address of someone called `name`."""
-    return to_checksum_address(keccak(text=name)[12:])
+    return account_of(name).address
 
 
 @cache
@@ -82,7 +90,9 @@ class Chain:
     def balance(self, address: str) -> int:
         return int(self.evm.get_balance(address))
 
-    def deploy(self, bytecode: str, types: tuple[str, ...] = (), values: tuple[Any, ...] = (), value: int = 0) -> str:
+    def deploy(
+        self, bytecode: str, types: tuple[str, ...] = (), values: tuple[Any, ...] = (), value: int = 0
+    ) -> ChecksumAddress:
         """Create a contract; its address. Raises the constructor's typed error, or Halted."""
         creator = party("deployer")
         self._fund_once(creator)
@@ -102,10 +112,10 @@ class Chain:
         except RuntimeError as error:
             raise _typed(error) from None
 
-    def logs(self) -> list[tuple[list[bytes], bytes]]:
-        """(topics, data) of the last call's logs."""
+    def logs(self, address: str) -> list[tuple[list[bytes], bytes]]:
+        """(topics, data) of the last call's logs by this contract."""
         result = self.evm.result
-        return [log.data for log in result.logs] if result else []
+        return [log.data for log in result.logs if to_checksum_address(log.address) == address] if result else []
 
     def _fund_once(self, address: str) -> None:
         if address not in self._funded:
@@ -117,7 +127,7 @@ class Contract:
 
     def __init__(self, chain: Chain, address: str, *names: str) -> None:
         self.chain = chain
-        self.address = address
+        self.address = to_checksum_address(address)
         self.functions: dict[str, _Function] = {}
         self.events: dict[bytes, _Event] = {}
         for name in names:
@@ -142,8 +152,8 @@ class Contract:
         return decoded[0] if len(decoded) == 1 else decoded
 
     def decode_logs(self) -> list[Event]:
-        """The last call's events."""
-        return [self.events[topics[0]].decode(topics, data) for topics, data in self.chain.logs()]
+        """The last call's events of this contract."""
+        return [self.events[topics[0]].decode(topics, data) for topics, data in self.chain.logs(self.address)]
 
 
 @dataclass(frozen=True, slots=True)

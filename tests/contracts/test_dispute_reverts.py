@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import pytest
 
 from contracts import merkle
+from contracts.disputes import InputProof, Node
 from contracts.job import Phase
 from tests.contracts.chain import party
 from tests.contracts.raising import raises
@@ -49,29 +51,27 @@ def test_refuting_twice_is_refused(new_world: NewWorld) -> None:
 @raises("BadResultProof(bytes32,uint256)")
 def test_a_result_proof_that_does_not_lead_to_the_root_is_refused(new_world: NewWorld, flaw: str) -> None:
     play, lie = challenged(new_world)
-    root, index, leaf, siblings = lie.proof(3)
-    if flaw == "leaf":
-        leaf = bytes(32)
-    elif flaw == "index":
-        index = 2
-    elif flaw == "sibling":
-        siblings = [bytes(32), *siblings[1:]]
-    elif flaw == "too short":
-        siblings = siblings[:-1]
-    elif flaw == "too long":
-        siblings = [*siblings, bytes(32)]
-    else:
-        index += 1 << lie.tree.depth
-    play.world.send("ann", "refute", play.job.as_tuple(), (root, index, leaf, siblings), play.data.proof(3))
+    result = lie.proof(3)
+    siblings = list(result.siblings)
+    flaws: dict[str, dict[str, Any]] = {
+        "leaf": {"leaf": bytes(32)},
+        "index": {"index": 2},
+        "sibling": {"siblings": [bytes(32), *siblings[1:]]},
+        "too short": {"siblings": siblings[:-1]},
+        "too long": {"siblings": [*siblings, bytes(32)]},
+        "index beyond the tree": {"index": 3 + (1 << lie.tree.depth)},
+    }
+    play.world.send("ann", "refute", play.job, replace(result, **flaws[flaw]), play.data.proof(3))
 
 
 @pytest.mark.parametrize("flaw", ["other row", "changed row", "no row"])
 @raises("BadInputProof(bytes32,uint256)", index=3)
 def test_refuting_with_a_row_that_is_not_in_the_data_is_refused(new_world: NewWorld, flaw: str) -> None:
     play, lie = challenged(new_world)
-    row, siblings = play.data.proof(3)
-    given = {"other row": play.data.proof(2), "changed row": (row[:-1] + b"\0", siblings), "no row": (b"", [])}[flaw]
-    play.world.send("ann", "refute", play.job.as_tuple(), lie.proof(3), given)
+    right = play.data.proof(3)
+    changed = replace(right, row=right.row[:-1] + b"\0")
+    given = {"other row": play.data.proof(2), "changed row": changed, "no row": InputProof()}[flaw]
+    play.world.send("ann", "refute", play.job, lie.proof(3), given)
 
 
 @raises("BadInputProof(bytes32,uint256)", index=6)
@@ -79,7 +79,7 @@ def test_refuting_the_padding_with_a_row_is_refused(new_world: NewWorld) -> None
     play = new_world().play(JURY)
     lie = play.truth.lie(6)
     play.vote(ann=play.truth, bob=lie, cat=lie)
-    play.world.send("ann", "refute", play.job.as_tuple(), lie.proof(6), (b"\0", play.data.tree.proof(6)))
+    play.world.send("ann", "refute", play.job, lie.proof(6), InputProof(b"\0", play.data.tree.proof(6)))
 
 
 @pytest.mark.parametrize("index", [0, 4, 5, 7])
@@ -92,34 +92,34 @@ def test_a_right_leaf_refutes_nothing(new_world: NewWorld, index: int) -> None:
 # demand
 
 
-def demand(play: Play, node: tuple[Any, ...], value: int = 10**18, by: str = "ann") -> None:
-    play.world.send(by, "demand", play.job.as_tuple(), node, value=value)
+def demand(play: Play, root: bytes, level: int, index: int, value: int = 10**18, by: str = "ann") -> None:
+    play.world.send(by, "demand", play.job, Node(root, level, index), value=value)
 
 
 @raises("WrongPhase(bytes32,uint8,uint8)", current=Phase.SETTLING, needed=Phase.CHALLENGING)
 def test_demanding_after_the_challenges_is_refused(new_world: NewWorld) -> None:
     play, lie = challenged(new_world)
     play.end_phase()
-    demand(play, (lie.root, 0, 0))
+    demand(play, lie.root, 0, 0)
 
 
 @raises("UnknownRoot(bytes32,bytes32)")
 def test_demanding_below_a_root_that_nobody_revealed_is_refused(new_world: NewWorld) -> None:
     play, _ = challenged(new_world)
-    demand(play, (bytes(32), 0, 0))
+    demand(play, bytes(32), 0, 0)
 
 
 @raises("UnknownRoot(bytes32,bytes32)")
 def test_a_word_that_only_begins_like_an_honest_root_cannot_be_demanded(new_world: NewWorld) -> None:
     play, _ = challenged(new_world)
-    demand(play, (play.truth.root[:29] + b"\0\0\0", 0, 0))
+    demand(play, play.truth.root[:27] + bytes(5), 0, 0)
 
 
 @raises("AlreadyRefuted(bytes32,bytes32)")
 def test_demanding_below_a_refuted_root_is_refused(new_world: NewWorld) -> None:
     play, lie = challenged(new_world)
     play.refute("ann", lie, 3)
-    demand(play, (lie.root, 0, 0))
+    demand(play, lie.root, 0, 0)
 
 
 @pytest.mark.parametrize(("level", "index"), [(3, 0), (0, 1), (1, 16), (2, 17), (2, 31), (2**256 - 1, 0)])
@@ -130,7 +130,7 @@ def test_demanding_a_node_that_the_tree_lacks_is_refused(new_world: NewWorld, le
     play.answer("bob", lie, 0, 0)
     play.demand("ann", lie, 1, 15)
     play.answer("bob", lie, 1, 15)
-    demand(play, (lie.root, level, index))
+    demand(play, lie.root, level, index)
 
 
 @raises("AlreadyDemanded(bytes32,uint256,uint256)")
@@ -138,7 +138,7 @@ def test_demanding_a_node_twice_is_refused_even_once_answered(new_world: NewWorl
     play, lie = challenged(new_world)
     play.demand("ann", lie, 0, 0)
     play.answer("bob", lie, 0, 0)
-    demand(play, (lie.root, 0, 0), by="dan")
+    demand(play, lie.root, 0, 0, by="dan")
 
 
 @raises("DemandTooLate(uint256,uint256)", level=0)
@@ -147,20 +147,20 @@ def test_demanding_the_top_when_only_deeper_levels_have_time_is_refused(new_worl
     end = play.end
     play.demand("ann", lie, 0, 0)
     play.world.chain.roll_to(end)
-    demand(play, (play.truth.root, 0, 0))
+    demand(play, play.truth.root, 0, 0)
 
 
 @raises("ParentNotAnswered(bytes32,uint256,uint256)")
 def test_demanding_below_a_node_that_nobody_demanded_is_refused(new_world: NewWorld) -> None:
     play, lie = challenged(new_world)
-    demand(play, (lie.root, 1, 0))
+    demand(play, lie.root, 1, 0)
 
 
 @raises("ParentNotAnswered(bytes32,uint256,uint256)")
 def test_demanding_below_an_open_demand_is_refused(new_world: NewWorld) -> None:
     play, lie = challenged(new_world)
     play.demand("ann", lie, 0, 0)
-    demand(play, (lie.root, 1, 0))
+    demand(play, lie.root, 1, 0)
 
 
 @raises("ParentNotAnswered(bytes32,uint256,uint256)", level=2, index=2)
@@ -170,20 +170,20 @@ def test_another_nodes_answer_opens_no_way_down(new_world: NewWorld) -> None:
     play.answer("bob", lie, 0, 0)
     play.demand("ann", lie, 1, 0)
     play.answer("bob", lie, 1, 0)
-    demand(play, (lie.root, 2, 2))
+    demand(play, lie.root, 2, 2)
 
 
 @raises("BondTooLow(uint256,uint256)")
 def test_a_bond_one_wei_short_is_refused(new_world: NewWorld) -> None:
     play, lie = challenged(new_world)
-    demand(play, (lie.root, 0, 0), value=play.bond(lie, 0, 0) - 1)
+    demand(play, lie.root, 0, 0, value=play.bond(lie, 0, 0) - 1)
 
 
 # answer
 
 
-def answer(play: Play, node: tuple[Any, ...], nodes: list[bytes], siblings: list[bytes]) -> None:
-    play.world.send("bob", "answer", play.job.as_tuple(), node, nodes, siblings)
+def answer(play: Play, node: Node, nodes: list[bytes], siblings: list[bytes]) -> None:
+    play.world.send("bob", "answer", play.job, node, nodes, siblings)
 
 
 @raises("WrongPhase(bytes32,uint8,uint8)", current=Phase.SETTLING, needed=Phase.CHALLENGING)
@@ -212,7 +212,7 @@ def test_answering_for_a_refuted_root_is_refused(new_world: NewWorld) -> None:
 @raises("WrongLevel(uint256,uint256)", lastLevel=1)
 def test_answering_a_leaf_as_a_node_is_refused(new_world: NewWorld, level: int) -> None:
     play, lie = challenged(new_world)
-    answer(play, (lie.root, level, 0), [lie.root], [])
+    answer(play, Node(lie.root, level, 0), [lie.root], [])
 
 
 @pytest.mark.parametrize("flaw", ["changed", "too few", "too many", "none", "whole", "sibling", "index"])
@@ -238,7 +238,7 @@ def test_an_answer_that_is_not_the_node_is_refused(new_world: NewWorld, flaw: st
         siblings = siblings[::-1]
     else:
         index = 4
-    answer(play, (lie.root, 1, index), nodes, siblings)
+    answer(play, Node(lie.root, 1, index), nodes, siblings)
 
 
 @raises("NotDemanded(bytes32,uint256,uint256)")
@@ -291,20 +291,20 @@ def test_answering_with_a_leaf_of_a_refuted_root_is_refused(new_world: NewWorld)
 @raises("BadResultProof(bytes32,uint256)", index=3)
 def test_answering_with_another_leaf_is_refused(new_world: NewWorld) -> None:
     play, lie = leaf_demanded(new_world)
-    _, index, leaf, siblings = play.truth.proof(3)
-    play.world.send("bob", "answerLeaf", play.job.as_tuple(), (lie.root, index, leaf, siblings), play.data.proof(3))
+    other = replace(play.truth.proof(3), root=lie.root)
+    play.world.send("bob", "answerLeaf", play.job, other, play.data.proof(3))
 
 
 @raises("BadInputProof(bytes32,uint256)", index=3)
 def test_answering_with_another_row_is_refused(new_world: NewWorld) -> None:
     play, lie = leaf_demanded(new_world)
-    play.world.send("bob", "answerLeaf", play.job.as_tuple(), lie.proof(3), play.data.proof(2))
+    play.world.send("bob", "answerLeaf", play.job, lie.proof(3), play.data.proof(2))
 
 
 @raises("BadInputProof(bytes32,uint256)", index=7)
 def test_answering_with_a_padding_leaf_is_refused(new_world: NewWorld) -> None:
     play, lie = leaf_demanded(new_world)
-    play.world.send("bob", "answerLeaf", play.job.as_tuple(), lie.proof(7), (b"", []))
+    play.world.send("bob", "answerLeaf", play.job, lie.proof(7), InputProof())
 
 
 @raises("NotDemanded(bytes32,uint256,uint256)", level=1, index=2)

@@ -7,6 +7,7 @@ from collections.abc import Iterator
 import pytest
 
 from contracts import errors, gas_budget, merkle
+from contracts.disputes import InputProof, Node, ResultProof
 from contracts.job import Outcome, Phase
 from tests.contracts.chain import NOBODY, party
 from tests.contracts.test_reverts import JURY, challenged
@@ -30,18 +31,19 @@ def test_half_of_what_a_refuted_root_forfeits_is_the_refuters_and_half_is_burned
     play.finish(play.truth)
     play.release_bounty(lie)
     assert play.credit_of("dan") == play.job.terms.seat_stake  # half of two seats
-    assert play.world.books.burned == play.job.terms.seat_stake
+    assert play.world.burned == play.job.terms.seat_stake
     play.world.send("dan", "withdraw", party("dan"))
 
 
-def test_an_odd_wei_of_each_seat_is_burned(new_world: NewWorld) -> None:
-    play = new_world().play({"ann": 2, "bob": 3}, seat_stake=new_world().least_stake | 1)
+def test_an_odd_gwei_of_each_seat_is_shared_to_the_wei(new_world: NewWorld) -> None:
+    odd = new_world().least_stake // GWEI | 1
+    play = new_world().play({"ann": 2, "bob": 3}, seat_stake=odd * GWEI)
     lie = play.truth.lie(3)
     play.vote(ann=play.truth, bob=lie)
     play.refute("dan", lie, 3)
     play.finish(play.truth)
     play.release_bounty(lie)
-    assert play.credit_of("dan") == 3 * (play.job.terms.seat_stake // 2) == play.world.books.burned - 3
+    assert play.credit_of("dan") == play.world.burned == 3 * odd * GWEI // 2
 
 
 @pytest.mark.parametrize(("item_count", "index"), [(5, 5), (5, 7), (17, 17), (17, 31), (178, 200), (300, 511)])
@@ -89,16 +91,16 @@ def test_a_stranger_to_the_data_refutes_with_what_the_answers_events_hold(new_wo
     play = new_world().play(JURY, item_count=17)
     lie = play.truth.lie(16)
     play.vote(ann=lie, bob=lie, cat=lie)
-    job, shown = play.job.as_tuple(), []
+    job, shown = play.job, []
     for level, index in ((0, 0), (1, 8)):
         play.demand("dan", lie, level, index)
-        shown += play.world.send("bob", "answer", job, (lie.root, level, index), *lie.nodes(level, index))
+        shown += play.world.send("bob", "answer", job, Node(lie.root, level, index), *lie.nodes(level, index))
     play.demand("dan", lie, 2, 16)
     shown += play.world.send("bob", "answerLeaf", job, lie.proof(16), play.data.proof(16))
     top, pair, leaf = (event.args for event in shown)
     siblings = [pair["nodes"][1], *merkle.MerkleTree(list(top["nodes"])).proof(8)]
-    result = (lie.root, leaf["index"], leaf["leaf"], siblings)
-    play.world.send("dan", "refute", job, result, (leaf["row"], list(leaf["siblings"])))
+    result = ResultProof(lie.root, leaf["index"], leaf["leaf"], siblings)
+    play.world.send("dan", "refute", job, result, InputProof(leaf["row"], leaf["siblings"]))
     assert play.tally(lie).refuted
 
 
@@ -119,7 +121,7 @@ def test_every_wrong_root_is_refuted_and_not_only_the_leading_one(new_world: New
     play.refute("ann", lies[0], 0)
     play.refute("ann", lies[1], 1)
     play.finish(play.truth)
-    assert play.state.winning_seats == 1 and play.state.outcome == Outcome.ACCEPTED
+    assert play.state.root_seats == 1 and play.state.outcome == Outcome.ACCEPTED
 
 
 def test_all_roots_refuted_hangs_the_job(new_world: NewWorld) -> None:
@@ -130,7 +132,7 @@ def test_all_roots_refuted_hangs_the_job(new_world: NewWorld) -> None:
     play.finish()
     play.release_bounty(lie)
     assert play.state.outcome == Outcome.HUNG and play.credit_of("requester") == play.job.terms.reward
-    assert play.world.books.burned == 3 * play.job.terms.seat_stake - play.credit_of("dan")
+    assert play.world.burned == 3 * play.job.terms.seat_stake - play.credit_of("dan")
 
 
 def test_a_survivor_without_a_quorum_of_refuted_seats_beside_it_does_not_win(new_world: NewWorld) -> None:
@@ -156,7 +158,7 @@ def test_an_unanswered_demand_silences_the_root(new_world: NewWorld) -> None:
     assert play.state.outcome == Outcome.HUNG  # silence proves nothing: one seat is no quorum
     assert play.credit_of("dan") == bond  # a lone demander is whole
     assert [play.stake_of(worker) for worker in JURY] == [play.job.terms.seat_stake, 0, 0]
-    assert play.world.books.burned == 2 * play.job.terms.seat_stake  # nobody gains by silencing anyone
+    assert play.world.burned == 2 * play.job.terms.seat_stake  # nobody gains by silencing anyone
 
 
 def test_silenced_seats_do_not_count_towards_the_survivor(new_world: NewWorld) -> None:
@@ -199,13 +201,13 @@ def test_a_flood_of_demands_burns_all_but_one_bond(new_world: NewWorld) -> None:
     play.answer("bob", lie, 0, 0)
     bonds = [play.demand("eve", lie, 1, index) for index in range(5)]
     play.finish()
-    burned = play.world.books.burned
+    burned = play.world.burned
     for index, bond in enumerate(bonds):
         before = play.credit_of("eve")
         play.release_bond(lie, 1, index)
         assert play.credit_of("eve") - before == bond // 5
-    assert play.world.books.burned - burned == sum(bonds) - play.credit_of("eve")
-    assert play.world.chain.balance(NOBODY) == play.world.books.burned
+    assert play.world.burned - burned == sum(bonds) - play.credit_of("eve")
+    assert play.world.chain.balance(NOBODY) == play.world.burned
 
 
 # Bonds

@@ -7,6 +7,7 @@ from eth_utils import keccak
 
 from contracts import commitment, errors, stake
 from contracts.commitment import SeatStatus
+from contracts.compute_oracle import Opening
 from contracts.job import Outcome, Phase
 from tests.contracts.chain import party
 from tests.contracts.world import BOUNDS, MODEL, SEED_PROOF, NewWorld, Play
@@ -31,7 +32,7 @@ def test_an_agreed_root_is_accepted_and_its_seats_share_the_reward(new_world: Ne
     assert [play.credit_of(worker) for worker in JURY] == [share] * 3
     assert remainder == 2 and play.credit_of("requester") == remainder  # to the wei
     assert [play.stake_of(worker) for worker in JURY] == [play.job.terms.seat_stake] * 3
-    assert play.world.books.burned == 0
+    assert play.world.burned == 0
 
 
 def test_rewards_go_by_the_seat(new_world: NewWorld) -> None:
@@ -46,7 +47,7 @@ def test_the_outvoted_forfeit_when_a_root_is_accepted(new_world: NewWorld) -> No
     play = new_world().play(JURY)
     play.vote(ann=play.truth, bob=play.truth, cat=play.truth.lie(0))
     play.finish(play.truth)
-    assert play.stake_of("cat") == 0 and play.world.books.burned == play.job.terms.seat_stake
+    assert play.stake_of("cat") == 0 and play.world.burned == play.job.terms.seat_stake
 
 
 def test_a_no_show_forfeits_its_whole_stake_and_all_of_it_is_burned(new_world: NewWorld) -> None:
@@ -56,8 +57,8 @@ def test_a_no_show_forfeits_its_whole_stake_and_all_of_it_is_burned(new_world: N
     play.end_phase()
     play.finish(play.truth)
     assert play.state.outcome == Outcome.ACCEPTED
-    assert play.stake_of("cat") == 0 and play.world.books.burned == play.job.terms.seat_stake
-    assert play.seat("cat").status == SeatStatus.RELEASED
+    assert play.stake_of("cat") == 0 and play.world.burned == play.job.terms.seat_stake
+    assert not play.holds_seats("cat")
 
 
 def test_a_wrong_root_that_nobody_challenges_wins(new_world: NewWorld) -> None:
@@ -96,7 +97,7 @@ def test_a_job_that_nobody_reveals_hangs(new_world: NewWorld) -> None:
     play.end_phase()
     play.end_phase()
     play.finish()
-    assert play.state.outcome == Outcome.HUNG and play.world.books.burned == 2 * play.job.terms.seat_stake
+    assert play.state.outcome == Outcome.HUNG and play.world.burned == 2 * play.job.terms.seat_stake
 
 
 # Expired
@@ -185,8 +186,8 @@ def test_seats_are_added_to_the_same_commitment(new_world: NewWorld) -> None:
     play = new_world().play({"ann": 3, "bob": 1})
     play.commit("ann", play.truth, tickets=[1])
     play.commit("ann", play.truth, tickets=[0, 1, 2])
-    assert play.seat("ann").count == 3 and play.state.sealed_commitments == 1
-    assert play.world.oracle.read("accountOf", party("ann"))[0][1] == 3 * play.job.terms.seat_stake
+    assert play.seat("ann").count == 3 and play.state.sealed_seats == 3
+    assert play.world.account("ann").locked == 3 * play.job.terms.seat_stake
 
 
 def test_odds_double_at_a_half_and_three_quarters_of_the_window(new_world: NewWorld) -> None:
@@ -194,16 +195,15 @@ def test_odds_double_at_a_half_and_three_quarters_of_the_window(new_world: NewWo
     world.stake("whale", 62 * world.least_stake)
     play = world.play({"ann": 2})
     start, terms, seed = play.world.chain.time, play.job.terms, play.state.seed
+    total = 64 * terms.seat_stake
     for passed, factor in [(0, 1), (47, 1), (48, 2), (71, 2), (72, 4), (83, 4), (84, 8), (90, 16), (95, 32)]:
         world.chain.roll_to(start + passed)
-        won = list(
-            stake.winning_tickets(seed, party("whale"), 62, factor * 2 * terms.seat_stake, play.state.total_stake)
-        )
+        won = list(stake.winning_tickets(seed, party("whale"), 62, factor * 2 * terms.seat_stake, total))
         lost = next((ticket for ticket in range(62) if ticket not in won), None)
         if lost is not None:
             with pytest.raises(errors.LosingTicket):
                 play.commit("whale", play.truth, tickets=[lost])
-    won_at_once = list(stake.winning_tickets(seed, party("whale"), 62, 2 * terms.seat_stake, play.state.total_stake))
+    won_at_once = list(stake.winning_tickets(seed, party("whale"), 62, 2 * terms.seat_stake, total))
     assert len(won_at_once) < len(won)
     play.commit("whale", play.truth, tickets=won)
     assert play.state.granted_seats == 2
@@ -216,12 +216,12 @@ def test_anyone_may_relay_a_reveal(new_world: NewWorld) -> None:
     play = new_world().play(JURY)
     play.commit_all(ann=play.truth, bob=play.truth, cat=play.truth)
     play.reveal("ann", by="stranger")
-    assert play.seat("ann").status == SeatStatus.REVEALED and play.seat("ann").holds(play.truth.root)
+    assert play.seat("ann").status == SeatStatus.REVEALED and play.seat("ann").holds(play.id, play.truth.root)
 
 
 def test_a_root_that_only_begins_like_another_is_another(new_world: NewWorld) -> None:
     play = new_world().play(JURY)
-    similar = play.truth.root[:29] + b"\0\0\0"
+    similar = play.truth.root[:27] + bytes(5)
     play.vote(ann=similar, bob=play.truth, cat=play.truth)
     assert play.tally(similar).seats == 1 and play.tally(play.truth).seats == 2
     play.finish(play.truth)
@@ -242,12 +242,13 @@ def test_key_and_chain_alone_suffice_to_reveal(new_world: NewWorld) -> None:
     salt = keccak(secret + play.id + play.truth.root)
     sealed = commitment.compute(play.id, party("ann"), play.truth.root, salt)
     sealed_root = commitment.seal(play.truth.root, secret, sealed)
-    events = play.world.send("ann", "commit", play.job.as_tuple(), sealed, sealed_root, [0])
+    events = play.world.send("ann", "commit", play.job, 0, sealed, sealed_root, [0])
     seen = events[0].args  # all that is left to a worker that lost its disk
     root = commitment.unseal(seen["sealedRoot"], secret, seen["commitment"])
     play.commit("bob", play.truth)
     play.end_phase()
-    play.world.send("ann", "reveal", play.job.as_tuple(), party("ann"), root, keccak(secret + play.id + root))
+    opening = Opening(party("ann"), seen["lane"], keccak(secret + play.id + root))
+    play.world.send("ann", "reveal", play.job, root, [opening])
     assert play.tally(play.truth).seats == 1
 
 

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 
 from contracts import errors, stake
 from contracts.job import Outcome
 from tests.contracts.chain import Contract, party
 from tests.contracts.test_reverts import JURY, challenged
-from tests.contracts.world import BOUNDS, NewWorld, World
+from tests.contracts.world import BOUNDS, GWEI, NewWorld, World
 
 
 def payee_in(world: World) -> Contract:
@@ -17,32 +19,21 @@ def payee_in(world: World) -> Contract:
     return Contract(world.chain, address, "Payee")
 
 
-def act(world: World, payee: Contract, name: str, *values: object, value: int = 0) -> None:
-    """The payee calls the oracle itself; the books see the oracle's events."""
-    world.chain.call(
-        party("puppeteer"),
-        payee.address,
-        payee.encode("act", world.oracle.address, world.oracle.encode(name, *values)),
-        value,
-    )
-    world.enter(world.oracle.decode_logs(), value)
-
-
 # Stake
 
 
 def test_stake_counts_as_it_was_at_the_end_of_the_block_before(new_world: NewWorld) -> None:
     world = new_world()
     history: list[tuple[int, int]] = []
-    amounts = [5, 7, -3, 11, -20, 2]
+    amounts = [5, 7, -3, 11, -12, 2]
     for amount in amounts:
         world.chain.roll(blocks=3)
         for _ in range(2):  # twice in one block: its end counts
             if amount > 0:
-                world.stake("ann", amount)
+                world.stake("ann", amount * GWEI)
             else:
-                world.send("ann", "unbond", -amount // 2 or 1)
-        history.append((world.chain.number, world.books.bonded[party("ann")]))
+                world.send("ann", "unbond", -amount * GWEI)
+        history.append((world.chain.number, world.account("ann").bonded))
     for number in range(history[0][0] - 2, world.chain.number + 3):
         expected = stake.bonded_before(history, number)
         assert world.oracle.read("stakeBefore", party("ann"), number) == expected
@@ -54,7 +45,7 @@ def test_unbonding_stake_draws_no_tickets(new_world: NewWorld) -> None:
     world.stake("ann", 5 * world.least_stake)
     world.send("ann", "unbond", 2 * world.least_stake)
     play = world.play({"bob": 1})
-    assert play.state.total_stake == 4 * world.least_stake
+    assert world.oracle.read("totalStake") == 4 * world.least_stake
     with pytest.raises(errors.NoSuchTicket) as caught:
         play.commit("ann", play.truth, tickets=[3])
     assert caught.value.args_by_name["tickets"] == 3
@@ -62,17 +53,17 @@ def test_unbonding_stake_draws_no_tickets(new_world: NewWorld) -> None:
 
 def test_unbonded_stake_is_paid_when_its_time_comes_and_a_second_call_starts_it_again(new_world: NewWorld) -> None:
     world = new_world()
-    world.stake("ann", 10)
-    world.send("ann", "unbond", 4)
+    world.stake("ann", 10 * GWEI)
+    world.send("ann", "unbond", 4 * GWEI)
     world.chain.roll(BOUNDS.unbonding_period - 1)
-    world.send("ann", "unbond", 6)
+    world.send("ann", "unbond", 6 * GWEI)
     world.chain.roll(BOUNDS.unbonding_period - 1)
     with pytest.raises(errors.OracleRevert):
         world.send("ann", "withdraw", party("ann"))
     world.chain.roll()
     before = world.chain.balance(party("heir"))
     world.send("ann", "withdraw", party("heir"))
-    assert world.chain.balance(party("heir")) - before == 10
+    assert world.chain.balance(party("heir")) - before == 10 * GWEI
     assert world.oracle.read("totalStake") == 0
 
 
@@ -83,8 +74,7 @@ def test_a_credit_is_paid_while_unbonded_stake_must_wait(new_world: NewWorld) ->
     play.finish(play.truth)
     world.send("ann", "unbond", play.job.terms.seat_stake)
     world.send("ann", "withdraw", party("ann"))
-    assert world.books.unbonding[party("ann")] == play.job.terms.seat_stake
-    assert world.books.credits[party("ann")] == 0
+    assert world.account("ann").unbonding == play.job.terms.seat_stake and play.credit_of("ann") == 0
 
 
 def test_forfeited_stake_leaves_the_total_at_settlement_before_any_release(new_world: NewWorld) -> None:
@@ -94,16 +84,14 @@ def test_forfeited_stake_leaves_the_total_at_settlement_before_any_release(new_w
     play.settle(play.truth)
     assert play.world.oracle.read("totalStake") == play.job.terms.seat_stake
     with pytest.raises(errors.OracleRevert):  # and the liars cannot take it out meanwhile
-        play.world.send("bob", "unbond", 1)
+        play.world.send("bob", "unbond", GWEI)
 
 
 def test_stake_locked_in_one_job_holds_no_seat_in_another(new_world: NewWorld) -> None:
     world = new_world()
     play = world.play(JURY)
     play.commit("ann", play.truth)
-    terms = play.job.terms
-    other = world.create("requester", terms, nonce=1)
-    second = type(play)(world, other, play.data, dict(JURY))
+    second = play.another()
     second.draw()
     with pytest.raises(errors.NotEnoughFreeStake):
         second.commit("ann", second.truth)
@@ -114,8 +102,9 @@ def test_release_passes_over_those_who_have_nothing_so_that_nobody_spoils_a_batc
     play.end_phase()
     play.settle(lie)
     play.release("ann")
-    play.release("stranger", "ann", "bob", "bob", "cat")
-    assert all(play.world.books.locked(party(worker)) == 0 for worker in JURY)
+    batch = [play.ref(worker) for worker in ("stranger", "ann", "bob", "bob", "cat")]
+    play.world.send("keeper", "release", play.job, lie.root, [*batch, replace(batch[2], lane=255)])
+    assert all(play.world.account(worker).locked == 0 for worker in JURY)
 
 
 # Hostile payees
@@ -124,29 +113,28 @@ def test_release_passes_over_those_who_have_nothing_so_that_nobody_spoils_a_batc
 def test_a_payee_that_refuses_hurts_only_itself(new_world: NewWorld) -> None:
     world = new_world()
     payee = payee_in(world)
-    act(world, payee, "deposit", value=100)
-    act(world, payee, "unbond", 100)
+    world.send_by(payee, "deposit", value=100 * GWEI)
+    world.send_by(payee, "unbond", 100 * GWEI)
     world.chain.roll(BOUNDS.unbonding_period)
     payee.send(party("puppeteer"), "refuse", True)
     with pytest.raises(errors.PaymentRefused):
-        act(world, payee, "withdraw", payee.address)
-    world.check_books()
-    act(world, payee, "withdraw", party("heir"))  # its claim was kept
-    assert world.books.accounted == 0
+        world.send_by(payee, "withdraw", payee.address)
+    world.send_by(payee, "withdraw", party("heir"))  # its claim was kept
+    assert world.accounted == 0
 
 
 def test_a_payee_that_calls_back_is_paid_once(new_world: NewWorld) -> None:
     world = new_world()
     payee = payee_in(world)
     world.stake("ann", 10**18)
-    act(world, payee, "deposit", value=100)
-    act(world, payee, "unbond", 100)
+    world.send_by(payee, "deposit", value=100 * GWEI)
+    world.send_by(payee, "unbond", 100 * GWEI)
     world.chain.roll(BOUNDS.unbonding_period)
-    again = world.oracle.encode("withdraw", payee.address)
+    again = world.encode("withdraw", payee.address)
     payee.send(party("puppeteer"), "callBack", world.oracle.address, again)
     before = world.chain.balance(payee.address)
-    act(world, payee, "withdraw", payee.address)
-    assert world.chain.balance(payee.address) - before == 100
+    world.send_by(payee, "withdraw", payee.address)
+    assert world.chain.balance(payee.address) - before == 100 * GWEI
     assert payee.read("callbacksThatPassed") == 0
 
 
@@ -154,13 +142,13 @@ def test_a_requester_that_refuses_ether_cannot_stop_its_job(new_world: NewWorld)
     world = new_world()
     payee = payee_in(world)
     play = world.play(JURY)
-    act(world, payee, "createJob", 9, play.job.terms.as_tuple(), "ipfs://rows", value=play.job.terms.reward)
+    world.send_by(payee, "createJob", 9, play.job.terms, "ipfs://rows", value=play.job.terms.payment)
     payee.send(party("puppeteer"), "refuse", True)
-    job = type(play.job)(payee.address, 9, play.job.terms)  # type: ignore[arg-type]
+    job = replace(play.job, requester=payee.address, nonce=9)
     world.chain.roll(blocks=259)
-    world.send("keeper", "settle", job.as_tuple(), bytes(32))
-    assert world.books.credits[payee.address] == play.job.terms.reward
-    assert world.books.outcomes[Outcome.EXPIRED] == 1
+    (settled,) = world.send("keeper", "settle", job, bytes(32), [])
+    assert world.account(payee.address).credit == play.job.terms.reward
+    assert settled.args["outcome"] == Outcome.EXPIRED
 
 
 # Ether that nobody called for
@@ -179,7 +167,7 @@ def test_ether_sent_by_force_is_nobodys(new_world: NewWorld) -> None:
     for worker in ("ann", "bob"):
         world.send(worker, "withdraw", party(worker))
     world.send("requester", "withdraw", party("requester"))
-    world.check_books()
+    world.check_money()
 
 
 def test_a_whole_life_leaves_nothing_behind(new_world: NewWorld) -> None:
@@ -196,4 +184,4 @@ def test_a_whole_life_leaves_nothing_behind(new_world: NewWorld) -> None:
     world.send("ann", "unbond", play.job.terms.seat_stake)
     world.chain.roll(BOUNDS.unbonding_period)
     world.send("ann", "withdraw", party("ann"))
-    assert world.books.accounted == 0 and world.chain.balance(world.oracle.address) == 0
+    assert world.accounted == 0 and world.chain.balance(world.oracle.address) == 0

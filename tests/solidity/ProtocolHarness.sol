@@ -1,12 +1,13 @@
 // SPDX-License-Identifier: MIT
 pragma solidity 0.8.37;
 
+import {SignedCommit} from "../../contracts/src/interfaces/IComputeOracle.sol";
 import {BlockHeader} from "../../contracts/src/libraries/BlockHeader.sol";
 import {CommitmentLibrary} from "../../contracts/src/libraries/Commitment.sol";
 import {GasBudget} from "../../contracts/src/libraries/GasBudget.sol";
 import {Job, JobLibrary, JobState, Phase, Terms} from "../../contracts/src/libraries/Job.sol";
 import {MerkleProof} from "../../contracts/src/libraries/MerkleProof.sol";
-import {Account, Checkpoint, StakeLibrary} from "../../contracts/src/libraries/Stake.sol";
+import {SignatureLibrary} from "../../contracts/src/libraries/Signature.sol";
 import {Tally, TallyLibrary} from "../../contracts/src/libraries/Tally.sol";
 import {TicketLibrary} from "../../contracts/src/libraries/Ticket.sol";
 
@@ -14,25 +15,17 @@ import {TicketLibrary} from "../../contracts/src/libraries/Ticket.sol";
 contract ProtocolHarness {
     using JobLibrary for Job;
     using JobLibrary for JobState;
-    using StakeLibrary for Account;
-    using TallyLibrary for Tally;
     using TallyLibrary for JobState;
 
     JobState private _state;
     Tally private _tally;
-    Account private _account;
-    Checkpoint[] private _history;
 
-    function setState(JobState calldata state) external {
-        _state = state;
+    function setState(JobState calldata state_) external {
+        _state = state_;
     }
 
     function setTally(Tally calldata tally) external {
         _tally = tally;
-    }
-
-    function setBonded(uint256 bonded) external {
-        _account.setBonded(_history, bonded);
     }
 
     // Job
@@ -51,25 +44,31 @@ contract ProtocolHarness {
         ];
     }
 
+    function endEarly(uint256 end) external {
+        _state.endEarly(end);
+    }
+
+    function state() external view returns (JobState memory) {
+        return _state;
+    }
+
     // Tally
+
+    function seatsOf(bytes32 root) external view returns (uint8) {
+        return _state.seatsOf(_tally, root);
+    }
 
     function hasWinner(uint16 quorum) external view returns (bool) {
         return _state.hasWinner(quorum);
     }
 
-    function isWinner(uint16 quorum) external view returns (bool) {
-        return _tally.isWinner(_state, quorum);
-    }
-
-    // Stake
-
-    function bondedBefore(uint256 blockNumber) external view returns (uint256) {
-        return _account.bondedBefore(_history, blockNumber);
+    function isWinner(bytes32 root, uint16 quorum) external view returns (bool) {
+        return _state.isWinner(_tally, root, quorum);
     }
 
     // Ticket
 
-    function seedOf(bytes32 randomness, bytes32 id) external pure returns (bytes32) {
+    function seedOf(bytes32 randomness, bytes32 id) external pure returns (bytes8) {
         return TicketLibrary.seedOf(randomness, id);
     }
 
@@ -77,7 +76,7 @@ contract ProtocolHarness {
         return TicketLibrary.oddsFactor(window, remaining);
     }
 
-    function wins(bytes32 seed, address worker, uint256 ticket, uint256 expectedStake, uint256 totalStake)
+    function wins(bytes8 seed, address worker, uint256 ticket, uint256 expectedStake, uint256 totalStake)
         external
         pure
         returns (bool)
@@ -91,8 +90,22 @@ contract ProtocolHarness {
         return CommitmentLibrary.compute(id, worker, root, salt);
     }
 
-    function digestOf(bytes32 root) external pure returns (bytes29) {
-        return CommitmentLibrary.digestOf(root);
+    function digestOf(bytes32 id, bytes32 word) external pure returns (bytes27) {
+        return CommitmentLibrary.digestOf(id, word);
+    }
+
+    function dataUnavailable() external pure returns (bytes32) {
+        return CommitmentLibrary.DATA_UNAVAILABLE;
+    }
+
+    // Signature
+
+    function commitHash(bytes32 id, SignedCommit calldata signed) external view returns (bytes32) {
+        return SignatureLibrary.hashOf(SignatureLibrary.domain(), id, signed);
+    }
+
+    function isSigned(bytes32 id, SignedCommit calldata signed) external view returns (bool) {
+        return SignatureLibrary.isSigned(SignatureLibrary.domain(), id, signed);
     }
 
     // GasBudget
@@ -109,7 +122,7 @@ contract ProtocolHarness {
         return GasBudget.dispute(executionGas, depth, rowLength);
     }
 
-    // Errors that the deployed contracts check for before their libraries could
+    // Merkle trees, where the deployed contracts check before their libraries could
 
     function prevrandao(bytes calldata header) external pure returns (bytes32) {
         return BlockHeader.prevrandao(header);
@@ -119,7 +132,15 @@ contract ProtocolHarness {
         return MerkleProof.resultLeaf(index, output);
     }
 
+    function goldLeaf(uint256 index, bytes calldata output, bytes32 salt) external pure returns (bytes32) {
+        return MerkleProof.goldLeaf(index, output, salt);
+    }
+
     function rootOf(bytes32[] calldata nodes) external view returns (bytes32) {
         return MerkleProof.rootOf(nodes);
+    }
+
+    function foldIn(bytes32[] memory level) external pure returns (bytes32) {
+        return MerkleProof.foldIn(level);
     }
 }

@@ -14,8 +14,11 @@ from pathlib import Path
 from random import Random
 from typing import Any
 
-from contracts import commitment, gas_budget, job, merkle, stake, tally
-from contracts.job import NOBODY, Job, JobState, Outcome, Terms
+from eth_account import Account
+from eth_utils import keccak
+
+from contracts import commitment, gas_budget, gold, job, merkle, signed_commit, stake, tally
+from contracts.job import NOBODY, Execution, Job, JobState, Outcome, Terms
 from tests.contracts.chain import party
 
 HERE = Path(__file__).parent
@@ -69,7 +72,11 @@ def ticket_vectors() -> dict[str, Any]:
     ]
     wins = []
     for number in range(24):
-        seed, worker, ticket = rng.randbytes(32), party(f"worker {number}"), rng.choice((0, 1, number, 2**64))
+        seed, worker, ticket = (
+            rng.randbytes(stake.SEED_BYTES),
+            party(f"worker {number}"),
+            rng.choice((0, 1, number, 2**64)),
+        )
         total = rng.choice((1, 10**18, 10**24 + 7, 2**96 - 1))
         for expected in (0, total // 3, edge_of(seed, worker, ticket, total), total - 1, total, 3 * total):
             for amount in {expected, expected + 1}:
@@ -91,7 +98,7 @@ def edge_of(seed: bytes, worker: Any, ticket: int, total: int) -> int:
     return low
 
 
-def commitment_vectors() -> list[dict[str, str]]:
+def commitment_vectors() -> list[dict[str, Any]]:
     rng = Random("commitments")
     made = []
     for number in range(8):
@@ -105,7 +112,7 @@ def commitment_vectors() -> list[dict[str, str]]:
                 "root": hexed(root),
                 "salt": hexed(salt),
                 "commitment": hexed(sealed),
-                "digest": hexed(commitment.digest_of(root)),
+                "digests": [hexed(commitment.digest_of(job_id, word)) for word in (sealed, root)],
                 "secret": hexed(secret),
                 "sealed_root": hexed(commitment.seal(root, secret, sealed)),
             }
@@ -113,23 +120,43 @@ def commitment_vectors() -> list[dict[str, str]]:
     return made
 
 
+def signature_vectors() -> list[dict[str, Any]]:
+    """Signed commitments, with no ticket and with many, of either parity."""
+    rng = Random("signatures")
+    made = []
+    for number, tickets in enumerate(([], [0], [1, 5, 2**256 - 1], list(range(20)), [7], [8])):
+        account = Account.from_key(keccak(text=f"signer {number}"))
+        job_id, sealed, sealed_root = (rng.randbytes(32) for _ in range(3))
+        where, deadline = (CHAIN_ID, CONTRACT, job_id), rng.choice((0, 1_800_000_000, 2**256 - 1))
+        signed = signed_commit.sign(account, *where, number % stake.LANES, sealed, sealed_root, tickets, deadline)
+        made.append({"job_id": hexed(job_id), "signed": plain(signed)})
+    return made
+
+
+def gold_vectors() -> list[dict[str, Any]]:
+    """Leaves of verification sets."""
+    rng = Random("gold")
+    made = []
+    for index in (0, 1, 178, 2**32, 2**64 - 1):
+        output, salt = rng.randbytes(4 * rng.randrange(5)), rng.randbytes(32)
+        leaf = gold.gold_leaf(index, output, salt)
+        made.append({"index": index, "output": hexed(output), "salt": hexed(salt), "leaf": hexed(leaf)})
+    return made
+
+
 def phase_vectors() -> dict[str, Any]:
     """States × times: a second before, at and after every end there is, and the blocks around the draw's."""
     rng = Random("phases")
-    states = [JobState(created_at=1_000, created_block=100)]
+    states = [JobState(created_block=100)]
     for _ in range(40):
-        drawn = rng.randrange(1_001, 1_300)
-        early_commit = rng.choice((0, drawn, drawn + 5))
-        early_reveal = rng.choice((0, drawn + 7, drawn + 40))
         states.append(
             replace(
                 states[0],
-                drawn_at=drawn,
+                started_at=rng.randrange(1_001, 1_300),
                 granted_seats=rng.choice((0, 2, 3, 5)),
-                commit_ended_at=early_commit,
-                reveal_ended_at=early_reveal,
                 demanded_levels=rng.choice((0, 0, 1, 2, 5)),
-                outcome=rng.choice((Outcome.OPEN,) * 6 + (Outcome.ACCEPTED, Outcome.HUNG, Outcome.EXPIRED)),
+                execution=rng.choice((Execution.NONE,) * 3 + (Execution.EXTENDED, Execution.WHOLE)),
+                outcome=rng.choice((Outcome.OPEN,) * 10 + tuple(Outcome)[1:]),
             )
         )
     terms = replace(some_terms(rng), seats=5, quorum=3, commit_window=20, reveal_window=12, challenge_window=24)
@@ -152,40 +179,44 @@ def phase_vectors() -> dict[str, Any]:
 
 
 def winner_vectors() -> list[dict[str, Any]]:
-    """Tallies at every edge of the rule that says who wins."""
+    """Tallies at every edge of the rule that says who wins, of the root whose seats the state counts and of another."""
+    first, other, quorum = bytes([1] * 32), bytes([2] * 32), 3
+    sums = [(0, 0, 5), (1, 1, 1), (1, 1, 2), (1, 3, 0), (1, 2, 0), (2, 3, 2), (2, 4, 0)]
+    tallies = [
+        tally.Tally(seats=3),
+        tally.Tally(seats=1),
+        tally.Tally(seats=3, open_demands=1),
+        tally.Tally(seats=3, refuter=party("refuter")),
+        tally.Tally(),
+    ]
     made = []
-    for quorum_stands in (False, True):
-        for standing_roots, standing, refuted in [
-            (0, 0, 5),
-            (1, 1, 1),
-            (1, 1, 2),
-            (1, 3, 0),
-            (1, 2, 0),
-            (2, 3, 2),
-            (2, 4, 0),
-        ]:
-            state = JobState(
-                standing_roots=standing_roots,
-                standing_seats=standing,
-                refuted_seats=refuted,
-                quorum_stands=quorum_stands,
-            )
-            for one in (
-                tally.Tally(seats=3),
-                tally.Tally(seats=1),
-                tally.Tally(seats=3, open_demands=1),
-                tally.Tally(seats=3, refuter=party("refuter")),
-                tally.Tally(),
-            ):
-                made.append(
-                    {
-                        "state": plain(state),
-                        "tally": plain(one),
-                        "quorum": 3,
-                        "has_winner": tally.has_winner(state, 3),
-                        "is_winner": tally.is_winner(one, state, 3),
-                    }
-                )
+    for execution, quorum_stands in ((Execution.NONE, False), (Execution.EXTENDED, True), (Execution.WHOLE, False)):
+        for standing_roots, standing, refuted in sums:
+            for one in tallies:
+                if one.stands and one.seats >= quorum and execution == Execution.NONE:
+                    continue  # the quorum would stand
+                for root in (first, other):
+                    state = JobState(
+                        root_seats=one.seats if root == first else 2,
+                        standing_roots=standing_roots,
+                        standing_seats=standing,
+                        refuted_seats=refuted,
+                        quorum_stands=quorum_stands,
+                        execution=execution,
+                        root=first,
+                    )
+                    stored = replace(one, seats=0) if root == first else one
+                    made.append(
+                        {
+                            "state": plain(state),
+                            "tally": plain(stored),
+                            "root": hexed(root),
+                            "quorum": quorum,
+                            "seats": tally.seats_of(state, stored, root),
+                            "has_winner": tally.has_winner(state, quorum),
+                            "is_winner": tally.is_winner(state, stored, root, quorum),
+                        }
+                    )
     return made
 
 
@@ -210,6 +241,8 @@ def plain(value: Any) -> list[Any]:
 def jsoned(value: Any) -> Any:
     if isinstance(value, dict):
         return [jsoned(each) for each in value.values()]
+    if isinstance(value, list | tuple):
+        return [jsoned(each) for each in value]
     return hexed(value) if isinstance(value, bytes) else value
 
 
@@ -223,6 +256,8 @@ def make() -> dict[str, str]:
         "job.json": {"chain_id": CHAIN_ID, "contract": CONTRACT, "jobs": job_vectors()},
         "ticket.json": ticket_vectors(),
         "commitment.json": commitment_vectors(),
+        "signature.json": signature_vectors(),
+        "gold.json": gold_vectors(),
         "phase.json": phase_vectors(),
         "gas_budget.json": gas_vectors(),
     }
