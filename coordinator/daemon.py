@@ -127,11 +127,12 @@ class Daemon:
     def _dispatch(self, views: Sequence[JobView], clock: Clock) -> None:
         worker = self.settings.worker
         assert worker is not None  # an observing coordinator does not come here
-        free, stakers = self.store.account(worker).free, self.store.stakers()
+        account, stakers = self.store.account(worker), self.store.stakers()
+        has_lane = next(account.free_lanes(), None) is not None
         for view in views:
             try:
                 bonded = self.store.bonded_before(worker, view.state.created_block)
-                me = Operator(worker, bonded, free, stakers)
+                me = Operator(worker, bonded, account.free, has_lane, stakers)
                 sent = self._dispatcher.dispatch(view, next_actions(view, me, clock, self.settings.rules))
             except (BrokerUnreachable, StoreDamaged, StoreUnusable):
                 raise

@@ -19,10 +19,22 @@ from hexbytes import HexBytes
 
 from contracts.abi import artifact
 
-_ACTORS = ("worker", "requester", "payee", "refuter", "demander", "answerer")
-"""The argument that names who acted, or whom it is about. Drawn and Settled name nobody."""
-_LEFT_OUT = {"LeafAnswered": {"row"}}
-"""Arguments that stay on the chain: a row is up to 96 KiB, and the projection has no use for it."""
+_ACTORS = (
+    "worker",
+    "workers",
+    "requester",
+    "payee",
+    "refuter",
+    "demander",
+    "answerer",
+    "executor",
+    "challenger",
+    "consumer",
+)
+"""The arguments that name who acted, or whom it is about. Drawn, Accused and Settled name nobody."""
+_LEFT_OUT = {"LeafAnswered": {"row", "siblings"}, "Accused": {"gold", "siblings"}}
+"""Arguments that stay on the chain: a row is up to 96 KiB, an accusation whatever a transaction holds, and the projection has
+no use for them."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,9 +69,10 @@ class Event:
         return self.args.get("jobId")
 
     @property
-    def actor(self) -> str | None:
-        """The address that acted, or None where the event names nobody."""
-        return next((str(self.args[name]) for name in _ACTORS if name in self.args), None)
+    def actors(self) -> tuple[str, ...]:
+        """The addresses that acted, or that it is about; one event can tell of many workers."""
+        named = next((self.args[name] for name in _ACTORS if name in self.args), ())
+        return (named,) if isinstance(named, str) else tuple(named)
 
 
 @dataclass(frozen=True, slots=True)
@@ -100,9 +113,11 @@ def decode(log: Mapping[str, Any], time: int) -> Event | None:
     values = [
         abi_decode([kind], topic)[0] for (_, kind), topic in zip(signature.indexed, topics[1:], strict=True)
     ] + list(abi_decode([kind for _, kind in signature.plain], bytes(HexBytes(log["data"]))))
-    named = zip((*signature.indexed, *signature.plain), values, strict=True)
+    named = list(zip((*signature.indexed, *signature.plain), values, strict=True))
     left_out = _LEFT_OUT.get(signature.name, set())
     args = {name: _plain(name, kind, value) for (name, kind), value in named if name not in left_out}
+    if signature.name == "Accused":
+        args["position"], args["index"], *_ = next(value for (name, _), value in named if name == "gold")
     return Event(
         name=signature.name,
         block=int(log["blockNumber"], 16),
@@ -127,6 +142,8 @@ def args_from_json(text: str) -> dict[str, Any]:
 def _plain(name: str, kind: str, value: Any) -> Any:
     if kind == "address":
         return to_checksum_address(value)
+    if kind == "address[]":
+        return tuple(map(to_checksum_address, value))
     if name == "dataUri":
         return bytes(value).decode("utf-8", "backslashreplace")
     if kind.startswith("("):

@@ -12,7 +12,7 @@ import logging
 import os
 import sqlite3
 import threading
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import wraps
@@ -30,12 +30,15 @@ from coordinator.job_view import BrokenHistory, JobView, fold
 
 log = logging.getLogger(__name__)
 
-SCHEMA_VERSION = 1
+SCHEMA_VERSION = 2
 """Raise it whenever tables, arguments or their encoding change: an older file is then read anew from the chain."""
 RECENT_BLOCKS = 512
 """Blocks without events are remembered this far back, to find where a reorganisation left the chain we knew."""
-STAKE_EVENTS = ("StakeDeposited", "StakeUnbonded", "SeatReleased")
-"""The events that change what a worker has bonded."""
+DELIVERY_BLOCKS = 300
+"""So many blocks after a job's last event its consumer is given up on: some refuse for ever, and no job shall stay open for
+that."""
+STAKE_EVENTS = ("StakeDeposited", "StakeUnbonded", "Committed", "SeatsReleased")
+"""The events that tell what a worker has bonded: forfeits are told for each seat, and commits how many there are."""
 
 _metadata = sql.MetaData()
 _identity = sql.Table(
@@ -56,16 +59,23 @@ _events = sql.Table(
     sql.Column("log_index", sql.Integer, primary_key=True),
     sql.Column("name", sql.Text, nullable=False),
     sql.Column("job_id", sql.LargeBinary, index=True),
-    sql.Column("actor", sql.Text, index=True),
     sql.Column("transaction", sql.LargeBinary, nullable=False),
     sql.Column("args", sql.Text, nullable=False),
+)
+_actors = sql.Table(
+    "actors",
+    _metadata,
+    sql.Column("block", sql.Integer, primary_key=True),
+    sql.Column("log_index", sql.Integer, primary_key=True),
+    sql.Column("actor", sql.Text, primary_key=True, index=True),
+    sql.ForeignKeyConstraint(["block", "log_index"], ["events.block", "events.log_index"]),
 )
 _jobs = sql.Table(
     "jobs",
     _metadata,
     sql.Column("job_id", sql.LargeBinary, primary_key=True),
     sql.Column("created_block", sql.Integer, nullable=False),
-    sql.Column("closed_block", sql.Integer),  # of its last event, once nothing is left to happen
+    sql.Column("closed_block", sql.Integer),  # from which on nothing is left to happen
 )
 
 _DAMAGE = {sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB, sqlite3.SQLITE_SCHEMA}
@@ -148,6 +158,7 @@ class JobStore:
         self._lock = threading.RLock()
         self._views: dict[bytes, JobView | None] = {}
         self._bonded: dict[str, list[tuple[int, int]]] | None = None
+        self._counts: dict[tuple[bytes, str], int] = {}
         self._writer = _lock_file(path)
         try:
             self._engine = self._open(rebuild)
@@ -176,6 +187,8 @@ class JobStore:
             connection.execute(sql.insert(_blocks), [_block_row(block) for block in blocks])
             if events:
                 connection.execute(sql.insert(_events), [_event_row(event) for event in events])
+            if acting := [row for event in events for row in _actor_rows(event)]:
+                connection.execute(sql.insert(_actors), acting)
             created = [event for event in events if event.name == "JobCreated"]
             if created:
                 rows = [{"job_id": event.job_id, "created_block": event.block} for event in created]
@@ -193,6 +206,7 @@ class JobStore:
     def rewind(self, number: int) -> None:
         """Forget every block after `number`."""
         with self._engine.begin() as connection:
+            connection.execute(sql.delete(_actors).where(_actors.c.block > number))
             connection.execute(sql.delete(_events).where(_events.c.block > number))
             connection.execute(sql.delete(_blocks).where(_blocks.c.number > number))
             connection.execute(sql.delete(_jobs).where(_jobs.c.created_block > number))
@@ -223,8 +237,11 @@ class JobStore:
         ids = [row.job_id for row in self._all(query.order_by(_jobs.c.created_block, _jobs.c.job_id))]
         self._fold_missing([job_id for job_id in ids if job_id not in self._views])
         views = [view for job_id in ids if (view := self._views[job_id]) is not None]
-        self._close([view for view in views if view.is_closed])
-        return [view for view in views if not view.is_closed]
+        head = cursor.number if (cursor := self.cursor()) else 0
+        ends = {view.job_id: number for view in views if (number := _closing_block(view)) is not None}
+        closed = {job_id: number for job_id, number in ends.items() if number <= head}
+        self._close(closed)
+        return [view for view in views if view.job_id not in closed]
 
     @_guarded
     def view(self, job_id: bytes) -> JobView | None:
@@ -249,7 +266,8 @@ class JobStore:
         if job_id is not None:
             query = query.where(_events.c.job_id == job_id)
         if actor is not None:
-            query = query.where(_events.c.actor == actor)
+            same = (_actors.c.block == _events.c.block) & (_actors.c.log_index == _events.c.log_index)
+            query = query.join(_actors, same).where(_actors.c.actor == actor)
         return self._load(query, last=limit)
 
     # ---- Stake ----
@@ -261,12 +279,14 @@ class JobStore:
 
     @_guarded
     def account(self, worker: ChecksumAddress) -> Account:
-        """The worker's stake after the cursor's block."""
+        """The worker's stake and lanes after the cursor's block. Unbonding and credit are not followed: events do not tell
+        all of them."""
         checkpoints = self._stakes().get(worker, [])
-        since, bonded = checkpoints[-1] if checkpoints else (0, 0)
+        bonded = checkpoints[-1][1] if checkpoints else 0
         seats = ((view, view.seat(worker)) for view in self.open_views())
-        locked = sum(seat.count * view.terms.seat_stake for view, seat in seats if seat is not None and seat.is_held)
-        return Account(bonded, locked, since)
+        held = [(view.terms.seat_stake, seat) for view, seat in seats if seat is not None and seat.is_held]
+        locked = sum(seat.count * seat_stake for seat_stake, seat in held)
+        return Account(bonded, locked, lanes=sum(1 << seat.lane for _, seat in held))
 
     @_guarded
     def stakers(self) -> list[str]:
@@ -321,19 +341,19 @@ class JobStore:
                 assert job_id is not None  # by the query
                 self._views[job_id] = _fold_or_none(job_id, of_job)
 
-    def _close(self, views: Sequence[JobView]) -> None:
-        if not views:
+    def _close(self, blocks: Mapping[bytes, int]) -> None:
+        """Look no longer at these jobs; by id, the block from which on nothing is left to happen."""
+        if not blocks:
             return
         with self._engine.begin() as connection:
-            for view in views:
-                closed = sql.update(_jobs).where(_jobs.c.job_id == view.job_id).values(closed_block=view.block)
-                connection.execute(closed)
-        for view in views:
-            del self._views[view.job_id]
+            for job_id, number in blocks.items():
+                connection.execute(sql.update(_jobs).where(_jobs.c.job_id == job_id).values(closed_block=number))
+        for job_id in blocks:
+            del self._views[job_id]
 
     def _stakes(self) -> dict[str, list[tuple[int, int]]]:
         if self._bonded is None:
-            self._bonded = {}
+            self._bonded, self._counts = {}, {}
             self._add_stake(self._load(sql.select(_events).where(_events.c.name.in_(STAKE_EVENTS))))
         return self._bonded
 
@@ -341,15 +361,32 @@ class JobStore:
         if self._bonded is None:
             return
         for event in events:
-            if event.name not in STAKE_EVENTS:
-                continue
-            change = {"StakeDeposited": event.args.get("amount", 0), "StakeUnbonded": -event.args.get("amount", 0)}
-            checkpoints = self._bonded.setdefault(event.args["worker"], [])
-            before = checkpoints[-1][1] if checkpoints else 0
-            after = before + change.get(event.name, -event.args.get("forfeited", 0))
-            if checkpoints and checkpoints[-1][0] == event.block:
-                checkpoints.pop()
-            checkpoints.append((event.block, after))
+            if event.name == "Committed":
+                self._counts[event.args["jobId"], event.args["worker"]] = event.args["seats"]
+            for worker, change in self._stake_changes(event):
+                checkpoints = self._bonded.setdefault(worker, [])
+                after = (checkpoints[-1][1] if checkpoints else 0) + change
+                if checkpoints and checkpoints[-1][0] == event.block:
+                    checkpoints.pop()
+                checkpoints.append((event.block, after))
+
+    def _stake_changes(self, event: Event) -> Iterator[tuple[str, int]]:
+        """(worker, wei) of what an event adds to anybody's bonded stake."""
+        args = event.args
+        if event.name == "StakeDeposited":
+            yield args["worker"], args["amount"]
+        elif event.name == "StakeUnbonded":
+            yield args["worker"], -args["amount"]
+        elif event.name == "SeatsReleased":
+            for worker in args["workers"]:
+                yield worker, -args["forfeited"] * self._counts.pop((args["jobId"], worker), 0)
+
+
+def _closing_block(view: JobView) -> int | None:
+    """From which block on nothing is left to happen, if no event comes; None while something is due."""
+    if not view.is_closed:
+        return None
+    return view.block + DELIVERY_BLOCKS if view.awaits_delivery else view.block
 
 
 def _fold_or_none(job_id: bytes, events: Iterable[Event]) -> JobView | None:
@@ -370,10 +407,14 @@ def _event_row(event: Event) -> dict[str, Any]:
         "log_index": event.log_index,
         "name": event.name,
         "job_id": event.job_id,
-        "actor": event.actor,
         "transaction": event.transaction,
         "args": args_to_json(event.args),
     }
+
+
+def _actor_rows(event: Event) -> list[dict[str, Any]]:
+    place = {"block": event.block, "log_index": event.log_index}
+    return [{**place, "actor": actor} for actor in dict.fromkeys(event.actors)]
 
 
 def _event(row: Any) -> Event:

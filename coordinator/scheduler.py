@@ -18,8 +18,7 @@ from eth_hash.auto import keccak
 from eth_typing import ChecksumAddress
 from eth_utils import to_canonical_address
 
-from contracts.commitment import SeatStatus
-from contracts.job import Phase, challenge_end, commit_end, phase, reveal_end, seed_block
+from contracts.job import Execution, Phase, challenge_end, commit_end, phase, reveal_end, seed_block
 from contracts.stake import odds_factor, winning_tickets
 from coordinator.clock import Clock
 from coordinator.job_view import JobSeat, JobView
@@ -33,9 +32,11 @@ class ActionKind(StrEnum):
 
     DRAW = "draw"
     INFER = "infer"
+    COMMIT = "commit"
     REVEAL = "reveal"
     EXAMINE = "examine"
     SETTLE = "settle"
+    DELIVER = "deliver"
     RELEASE = "release"
     RELEASE_BOUNTY = "release_bounty"
     RELEASE_BOND = "release_bond"
@@ -61,6 +62,8 @@ class Operator:
     """Wei at the end of the block before the job's creation: what draws tickets."""
     free: int
     """Wei bonded and not locked now: what seats can be taken with."""
+    has_lane: bool = True
+    """Whether one of its lanes is free for another job."""
     stakers: Collection[str] = ()
     """Every address with stake, for the order of turns."""
 
@@ -73,6 +76,8 @@ class Rules:
     """How long the next in the order waits for the one before: about a block."""
     examine_unseated: bool = True
     """Whether to check the roots of jobs in which the operator has no seat."""
+    deliver: bool = False
+    """Whether to tell the consumers of jobs in which the operator had a seat: nobody pays for it."""
     most_items: int = 1 << 26
     """Jobs of more items are left alone: the requester chooses how many there are, and we send a message for each chunk."""
 
@@ -102,19 +107,36 @@ class Situation:
         return self.me.bonded // self.view.terms.seat_stake
 
     @cached_property
+    def odds(self) -> int:
+        """How much the odds have grown. While Committing only."""
+        terms = self.view.terms
+        remaining = commit_end(self.view.state, terms) - self.clock.now
+        # the clock can be behind the block that drew: the window has not begun to run, then
+        return odds_factor(terms.commit_window, min(remaining, terms.commit_window))
+
+    @cached_property
     def won(self) -> int:
         """How many of them win by now, counted no further than there are seats. While Committing only."""
-        state, terms = self.view.state, self.view.terms
-        remaining = commit_end(state, terms) - self.clock.now
-        # the clock can be behind the block that drew: the window has not begun to run, then
-        factor = odds_factor(terms.commit_window, min(remaining, terms.commit_window))
-        expected = factor * terms.seats * terms.seat_stake
-        return _count_won(state.seed, self.me.address, self.tickets, expected, state.total_stake, terms.seats)
+        terms, me = self.view.terms, self.me
+        expected = self.odds * terms.seats * terms.seat_stake
+        total = self.view.total_stake
+        return _count_won(self.view.state.seed, me.address, self.tickets, expected, total, terms.seats)
 
     @property
     def held(self) -> int:
         """How many seats the operator holds."""
         return self.seat.count if self.seat else 0
+
+    @property
+    def result(self) -> bytes | None:
+        """The result root that the operator revealed, if it did."""
+        return self.seat.root if self.seat and self.seat.has_result else None
+
+    @property
+    def is_half_of_reveal_over(self) -> bool:
+        """While Revealing only."""
+        state, terms = self.view.state, self.view.terms
+        return 2 * self.clock.now >= commit_end(state, terms) + reveal_end(state, terms)
 
     def is_my_turn(self, among: Collection[str], waited: int) -> bool:
         """Whether the operator's place in the job's order has come after `waited` turns."""
@@ -129,7 +151,7 @@ class Situation:
     @property
     def open_answers(self) -> list[int]:
         """Until when each demand that may be ours to answer can be, in seconds of the chain's clock."""
-        mine = self.seat.root if self.seat else None
+        mine = self.result
         return [
             demand.answer_by
             for node, demand in self.view.demands.items()
@@ -189,45 +211,56 @@ def _infer(at: Situation) -> Iterator[Guard]:
     yield at.phase == Phase.COMMITTING, "seats are taken while Committing"
     yield view.is_workable, "the data cannot be followed from its URI"
     yield terms.item_count <= at.rules.most_items, "more items than most_items, or than chunks are counted"
-    yield at.seat is None or at.seat.status == SeatStatus.SEALED, "our commitment is opened"
+    yield at.seat is None or at.seat.is_sealed, "our commitment is opened"
     yield view.state.granted_seats < terms.seats, "no seat is left"
     yield at.won > at.held, "no ticket wins that does not already have its seat"
+    yield at.seat is not None or at.me.has_lane, "every lane of ours holds seats of another job"
     yield at.me.free >= terms.seat_stake, "no free stake for a seat"
     # a phase that is over before we hear of it would cost the seats of whoever may not miss it
     yield 2 * at.clock.delay < terms.reveal_window, "the reveal window is too short for our confirmations"
 
 
+def _commit(at: Situation) -> Iterator[Guard]:
+    yield from _infer(at)
+    # by then a relay that took it has had its time, and computing again would only cost more of it
+    yield at.odds > 1, "until half of the window, computing leads to it"
+
+
 def _reveal(at: Situation) -> Iterator[Guard]:
-    state, terms = at.view.state, at.view.terms
-    yield at.seat is not None and at.seat.status == SeatStatus.SEALED, "nothing of ours is sealed"
+    yield at.seat is not None and at.seat.is_sealed, "nothing of ours is sealed"
     yield at.phase == Phase.REVEALING, "roots are opened while Revealing"
-    ended = commit_end(state, terms)
     # a root opened before the commit phase is final could be copied by whoever commits after a reorganisation; but a seat
     # unopened is forfeited whole, so from half of the window on we open whatever the depth
-    deep = at.clock.confirmed_time >= ended
-    late = 2 * at.clock.now >= ended + reveal_end(state, terms)
-    yield deep or late, "the end of the commit phase is not yet too deep to be reorganised away"
+    is_deep = at.clock.confirmed_time >= commit_end(at.view.state, at.view.terms)
+    yield is_deep or at.is_half_of_reveal_over, "the end of the commit phase is not yet too deep to be reorganised away"
 
 
 def _examine(at: Situation) -> Iterator[Guard]:
     view = at.view
     yield at.phase == Phase.CHALLENGING, "roots are disputed while Challenging"
     yield view.is_workable, "the data cannot be followed from its URI"
-    mine = at.seat.root if at.seat else None
-    yield mine is not None or at.rules.examine_unseated, "we hold no opened seat here"
+    yield at.result is not None or at.rules.examine_unseated, "we opened no result here"
     alive = {root: tally for root, tally in view.roots.items() if not tally.refuted}
-    others = alive.keys() - {mine}
-    yield bool(others) or any(tally.open_demands for tally in alive.values()), "nobody says otherwise, nobody asks"
+    is_contested = bool(alive.keys() - {at.result}) or any(tally.open_demands for tally in alive.values())
+    is_accused = view.audit.open_accusations > 0
+    yield is_contested or is_accused, "nobody says otherwise, nobody asks"
     among = sorted({*view.seats, *at.me.stakers})
     yield at.is_late or at.is_my_turn(among, at.blocks_quiet), "another operator's turn"
 
 
 def _settle(at: Situation) -> Iterator[Guard]:
-    state, terms = at.view.state, at.view.terms
     yield at.phase == Phase.SETTLING, "a window is still open, or it is settled"
     yield _is_interested(at), "nothing of ours depends on it"
-    ended = commit_end(state, terms) if state.granted_seats < terms.quorum else challenge_end(state, terms)
-    yield at.is_my_turn(at.view.seats, at.turns_since(ended)), "another operator's turn"
+    yield at.is_my_turn(at.view.seats, at.turns_since(_windows_end(at.view))), "another operator's turn"
+
+
+def _deliver(at: Situation) -> Iterator[Guard]:
+    yield at.rules.deliver, "we tell no consumers"
+    yield at.phase == Phase.SETTLED, "the consumer is told once the job is settled"
+    yield at.view.awaits_delivery, "there is nobody to tell, or it was told"
+    yield at.seat is not None, "we had no seat in it"
+    waited = at.clock.confirmed_block - at.view.block
+    yield at.is_my_turn(at.view.seats, waited), "another operator's turn"
 
 
 def _release(at: Situation) -> Iterator[Guard]:
@@ -239,8 +272,7 @@ def _release(at: Situation) -> Iterator[Guard]:
 
 def _release_bounty(at: Situation) -> Iterator[Guard]:
     yield at.phase == Phase.SETTLED, "bounties are released once the job is settled"
-    due = any(tally.refuter == at.me.address and not tally.bounty_released for tally in at.view.roots.values())
-    yield due, "no bounty of ours is due"
+    yield any(refuter == at.me.address for _, refuter in at.view.bounties_due()), "no bounty of ours is due"
 
 
 def _release_bond(at: Situation) -> Iterator[Guard]:
@@ -252,9 +284,11 @@ def _release_bond(at: Situation) -> Iterator[Guard]:
 _GUARDS: dict[ActionKind, Callable[[Situation], Iterator[Guard]]] = {
     ActionKind.DRAW: _draw,
     ActionKind.INFER: _infer,
+    ActionKind.COMMIT: _commit,
     ActionKind.REVEAL: _reveal,
     ActionKind.EXAMINE: _examine,
     ActionKind.SETTLE: _settle,
+    ActionKind.DELIVER: _deliver,
     ActionKind.RELEASE: _release,
     ActionKind.RELEASE_BOUNTY: _release_bounty,
     ActionKind.RELEASE_BOND: _release_bond,
@@ -262,10 +296,12 @@ _GUARDS: dict[ActionKind, Callable[[Situation], Iterator[Guard]]] = {
 
 
 def _progress(kind: ActionKind, at: Situation) -> int:
-    if kind == ActionKind.INFER:
-        return at.won  # the odds doubled: more seats for the same commitment
+    if kind in (ActionKind.INFER, ActionKind.COMMIT):
+        return at.odds  # doubled: more seats for the same commitment, or another try for data that could not be had
+    if kind == ActionKind.REVEAL:
+        return int(at.is_half_of_reveal_over)  # from then on nobody is left to do it for us
     if kind == ActionKind.EXAMINE:
-        return at.view.block  # an answer or a demand came: look at once
+        return at.view.block  # an answer, a demand or an accusation came: look at once
     return 0
 
 
@@ -278,12 +314,23 @@ def _left(kind: ActionKind, at: Situation) -> int | None:
     return None
 
 
+def _windows_end(view: JobView) -> int:
+    """When the last window of a job that can be settled was over."""
+    if view.state.execution == Execution.WHOLE:
+        return view.time  # the execution ended it, and nothing came after
+    if view.state.granted_seats < view.terms.quorum:
+        return commit_end(view.state, view.terms)
+    return challenge_end(view.state, view.terms)
+
+
 def _is_interested(at: Situation) -> bool:
-    """Whether the operator has a seat, a bounty or a bond in the job."""
+    """Whether the operator has a seat, a bounty, a bond or a share of the audit bond in the job."""
+    view, me = at.view, at.me.address
     return (
         at.seat is not None
-        or any(tally.refuter == at.me.address for tally in at.view.roots.values())
-        or any(at.me.address in (demand.demander, demand.answerer) for demand in at.view.demands.values())
+        or me in (view.executor, view.audit.executor)
+        or any(tally.refuter == me for tally in view.roots.values())
+        or any(me in (demand.demander, demand.answerer) for demand in view.demands.values())
     )
 
 

@@ -42,7 +42,12 @@ class CoordinatorSettings(OperatorSettings):
     @property
     def rules(self) -> Rules:
         """The scheduler's part."""
-        return Rules(self.turn_seconds, self.examine_unseated, min(self.most_items, MOST_CHUNKS << self.chunk_depth))
+        return Rules(
+            turn_seconds=self.turn_seconds,
+            examine_unseated=self.examine_unseated,
+            deliver=self.deliver,
+            most_items=min(self.most_items, MOST_CHUNKS << self.chunk_depth),
+        )
 
 
 def load(**given: Any) -> CoordinatorSettings:

@@ -211,11 +211,12 @@ def _check_money(setup: Setup, address: ChecksumAddress) -> Iterator[Finding]:
             f"send it {amounts.show(needs - balance)} at least: a worker that cannot pay for its reveal is forfeited"
         )
         yield Finding("balance", State.PROBLEM, amounts.show(balance), advice)
-    stake, unbonding, _ = setup.contracts.oracle.account(address)
+    account = setup.contracts.oracle.account(address)
     detail = (
-        f"bonded {amounts.show(stake.bonded)}, locked {amounts.show(stake.locked)}, unbonding {amounts.show(unbonding)}"
+        f"bonded {amounts.show(account.bonded)}, locked {amounts.show(account.locked)}, "
+        f"unbonding {amounts.show(account.unbonding)}"
     )
-    if stake.bonded:
+    if account.bonded:
         yield Finding("stake", State.OK, detail)
     else:
         yield Finding(

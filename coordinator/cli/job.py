@@ -14,7 +14,6 @@ from contracts.compute_oracle import ComputeOracle
 from contracts.endpoint import NOWHERE
 from contracts.job import Job, Outcome, Terms
 from contracts.keystore import KeystoreError
-from contracts.tally import is_winner
 from coordinator.cli import amounts, model_source, rows, terms
 from coordinator.cli.command import command
 from coordinator.cli.context import Setup, parse_hash, receipt_facts
@@ -171,8 +170,7 @@ def settle(setup: Setup, job: Annotated[str, typer.Argument(help="The job's id."
     job_id = parse_hash(job, "job id")
     with setup.out.progress("reading the job"):
         view, _ = read_job(setup.contracts, job_id)
-    winners = [root for root, tally in view.roots.items() if is_winner(tally, view.state, view.terms.quorum)]
-    call = setup.contracts.oracle.settle(view.job, winners[0] if winners else bytes(32))
+    call = setup.contracts.oracle.settle(view.job, view.winner or bytes(32))
     receipt = setup.send(call, "settling")
     state = setup.contracts.oracle.job_state(job_id)
     root = state.root if state.outcome is Outcome.ACCEPTED else None

@@ -20,7 +20,7 @@ RANGE = 2_000
 def read_job(contracts: Contracts, job_id: bytes, tick: Tick | None = None) -> tuple[JobView, list[Event]]:
     """The job and its events up to now. Raises Refusal if there is no such job, ChainError."""
     state = contracts.oracle.job_state(job_id)
-    if state.created_at == 0:
+    if state.created_block == 0:
         raise Refusal(
             ExitCode.NOT_FOUND, f"there is no job 0x{job_id.hex()} on this deployment: check the job id and the network"
         )

@@ -8,17 +8,19 @@ from typing import Annotated, Any
 
 import typer
 
+from contracts import errors
 from contracts import job as jobs
+from contracts.commitment import DATA_UNAVAILABLE
 from contracts.disputes import Node
-from contracts.job import Job, JobState, Outcome, Phase, Terms
-from contracts.tally import Tally, bounty, is_winner
+from contracts.job import NOBODY, Execution, Job, JobState, Outcome, Phase, Terms
+from contracts.tally import bounty
 from coordinator.cli import terms
 from coordinator.cli.context import Setup, parse_address, parse_hash
 from coordinator.cli.failures import ExitCode, Refusal
 from coordinator.cli.job_log import read_events, read_job, topic_of
 from coordinator.cli.output import Seconds, Time, Wei, moment, shown
 from coordinator.event_log import Event
-from coordinator.job_view import JobView
+from coordinator.job_view import Accusation, JobSeat, JobView
 
 JobId = Annotated[str, typer.Argument(metavar="JOB", help="The job's id, 0x and 64 hex digits.")]
 _UNSHOWN = {"jobId", "terms", "dataUri", "nodes", "sealedRoot", "totalStake"}
@@ -131,16 +133,21 @@ def describe(view: JobView, head: Head) -> dict[str, Any]:
         "data_root": wanted.data_root,
         "data_uri": view.data_uri,
         **terms.facts(wanted),
-        "total_stake_at_creation": Wei(state.total_stake),
-        "created": Time(state.created_at),
+        "total_stake_at_creation": Wei(view.total_stake),
+        "created": Time(view.created_at),
         "created_in_block": state.created_block,
         "seats_granted": state.granted_seats,
-        "seats_revealed": state.revealed_seats,
-        "seats_agreeing": state.winning_seats or None,
-        "phases": _phases(state, wanted),
+        "seats_revealed": state.granted_seats - state.sealed_seats,
+        "seats_abstaining": state.abstained_seats,
+        "seats_agreeing": state.root_seats if state.outcome is Outcome.ACCEPTED else None,
+        "executed_whole_by": view.executor if state.execution is Execution.WHOLE else None,
+        "consumer_told": view.is_delivered if wanted.consumer != NOBODY else None,
+        "audit": _audit(view),
+        "phases": _phases(view),
         "jury": [_seat_row(worker, seat) for worker, seat in view.seats.items()],
-        "roots": [_root_row(root, tally, view) for root, tally in view.roots.items()],
+        "roots": [_root_row(root, view) for root in view.roots],
         "demands": [_demand_row(node, view) for node in view.demands],
+        "accusations": [_accusation_row(made) for made in view.accusations.values()],
     }
 
 
@@ -159,6 +166,8 @@ def _details(event: Event) -> dict[str, Any]:
     named = {name: value for name, value in event.args.items() if name not in _UNSHOWN}
     if event.name == "Settled":
         named["outcome"] = Outcome(named["outcome"])
+    if event.name == "CommitSkipped":
+        named["reason"] = _refusal(named["reason"])
     return {name: Wei(value) if name in _WEI else value for name, value in named.items()}
 
 
@@ -180,8 +189,8 @@ def _next(phase: Phase, view: JobView) -> str:
     if phase is Phase.DRAWING:
         return f"anyone calls draw once block {jobs.seed_block(view.state)} is past"
     if phase is Phase.SETTLING:
-        wins = any(is_winner(tally, view.state, view.terms.quorum) for tally in view.roots.values())
-        why = "a root has won" if wins else "no root has won" if view.roots else "it found no jury in time"
+        took_place = view.state.granted_seats >= view.terms.quorum
+        why = "a root has won" if view.winner else "no root has won" if took_place else "it found no jury in time"
         return f"every window is over and {why}: anyone calls `quorate job settle`"
     return {
         Phase.COMMITTING: "drawn workers run the model and seal their roots",
@@ -191,14 +200,36 @@ def _next(phase: Phase, view: JobView) -> str:
     }[phase]
 
 
-def _phases(state: JobState, wanted: Terms) -> list[dict[str, Any]]:
+def _refusal(selector: bytes) -> str:
+    """Why a signed commitment was passed over."""
+    names = {made.selector: made.name for made in errors.every()}
+    return names.get(selector, "not signed by the worker, or past its deadline")
+
+
+def _audit(view: JobView) -> str | None:
+    """What became of the verification set; None where there is none."""
+    if view.terms.gold_count == 0:
+        return None
+    if view.audit.executor != NOBODY:
+        return f"an item of it was wrong, as {view.audit.executor} showed: half of the audit bond is that address's"
+    if view.audit.open_accusations:
+        return f"{view.audit.open_accusations} accusations to be executed: unexecuted, they cost the audit bond"
+    if not view.accusations:
+        return "nothing of it was held against a root"
+    return "every item that was held against a root was right"
+
+
+def _phases(view: JobView) -> list[dict[str, Any]]:
     """Each phase with when it began and ends; later ones only as far as the clock decides them."""
-    times = [(Phase.DRAWING, state.created_at, state.drawn_at)]
-    if state.drawn_at:
-        commit_end, reveal_end = jobs.commit_end(state, wanted), jobs.reveal_end(state, wanted)
-        times.append((Phase.COMMITTING, state.drawn_at, commit_end))
-        times.append((Phase.REVEALING, commit_end, reveal_end))
-        times.append((Phase.CHALLENGING, reveal_end, jobs.challenge_end(state, wanted)))
+    wanted = view.terms
+    times = [(Phase.DRAWING, view.created_at, view.drawn_at)]
+    if view.drawn_at:
+        committed = view.commit_ended_at or view.drawn_at + wanted.commit_window
+        revealed = view.reveal_ended_at or committed + wanted.reveal_window
+        ended = view.time if view.state.execution is Execution.WHOLE else jobs.challenge_end(view.state, wanted)
+        times.append((Phase.COMMITTING, view.drawn_at, committed))
+        times.append((Phase.REVEALING, committed, revealed))
+        times.append((Phase.CHALLENGING, revealed, ended))
     return [
         {
             "phase": phase,
@@ -210,22 +241,26 @@ def _phases(state: JobState, wanted: Terms) -> list[dict[str, Any]]:
     ]
 
 
-def _seat_row(worker: str, seat: Any) -> dict[str, Any]:
+def _seat_row(worker: str, seat: JobSeat) -> dict[str, Any]:
     return {
         "worker": worker,
         "seats": seat.count,
-        "status": seat.status,
-        "root": seat.root,
+        "lane": seat.lane,
+        "status": "released" if seat.is_released else seat.status,
+        "root": "data unavailable" if seat.root == DATA_UNAVAILABLE else seat.root,
         "paid": Wei(seat.paid),
         "forfeited": Wei(seat.forfeited),
     }
 
 
-def _root_row(root: bytes, tally: Tally, view: JobView) -> dict[str, Any]:
-    if tally.refuted:
+def _root_row(root: bytes, view: JobView) -> dict[str, Any]:
+    tally, refuter = view.roots[root], view.refuter(root)
+    is_over = view.state.outcome is not Outcome.OPEN
+    if refuter != NOBODY:
         standing = "refuted by execution"
+    elif view.state.execution is Execution.WHOLE:
+        standing = "right: every row was executed"
     elif tally.open_demands:
-        is_over = view.state.outcome is not Outcome.OPEN
         standing = "refuted by silence" if is_over else "has unanswered demands"
     else:
         standing = "stands"
@@ -235,8 +270,8 @@ def _root_row(root: bytes, tally: Tally, view: JobView) -> dict[str, Any]:
         "standing": standing,
         "demands": sum(node.root == root for node in view.demands),
         "unanswered": tally.open_demands,
-        "refuter": tally.refuter if tally.refuted else None,
-        "bounty": Wei(bounty(tally.seats, view.terms.seat_stake)) if tally.refuted else None,
+        "refuter": refuter if refuter != NOBODY else None,
+        "bounty": Wei(bounty(tally.seats, view.terms.seat_stake)) if refuter != NOBODY else None,
     }
 
 
@@ -250,4 +285,19 @@ def _demand_row(node: Node, view: JobView) -> dict[str, Any]:
         "bond": Wei(demand.bond),
         "answer_by": Time(demand.answer_by),
         "answerer": demand.answerer if demand.answered else None,
+    }
+
+
+def _accusation_row(made: Accusation) -> dict[str, Any]:
+    verdict = {
+        None: "nobody has executed the item",
+        True: "the root was wrong",
+        False: "the verification set was wrong",
+    }
+    return {
+        "root": made.root,
+        "position": made.position,
+        "index": made.index,
+        "judged": verdict[made.gold_right],
+        "executor": None if made.is_open else made.executor,
     }

@@ -127,8 +127,7 @@ def _run_all(setup: Setup, given: dict[str, Any]) -> None:
             setup.out.record(
                 {"worker": account.address, "oracle": setup.deployment.oracle, "work_folder": settings.work_folder}
             )
-            stake, _, _ = setup.contracts.oracle.account(account.address)
-            if not stake.bonded:
+            if not setup.contracts.oracle.account(account.address).bonded:
                 setup.out.note("Nothing is staked: this checks others and takes no seat until `quorate stake deposit`.")
             daemon.run(stop)
     finally:

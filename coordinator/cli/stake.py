@@ -11,6 +11,7 @@ from typing import Annotated
 import typer
 from eth_typing import ChecksumAddress
 
+from contracts.stake import LANES
 from coordinator.cli import amounts
 from coordinator.cli.command import command
 from coordinator.cli.context import Setup, parse_address, receipt_facts
@@ -51,11 +52,10 @@ def withdraw(
         return
     payee = parse_address(to) if to else setup.address
     oracle = setup.contracts.oracle
-    _, unbonding, ready_at = oracle.account(setup.address)
-    credit = oracle.credit(setup.address)
-    is_ready = bool(unbonding) and ready_at <= setup.now()
+    account = oracle.account(setup.address)
+    is_ready = bool(account.unbonding) and account.ready_at <= setup.now()
     receipt = setup.send(oracle.withdraw(payee), "withdrawing")
-    paid = credit + (unbonding if is_ready else 0)
+    paid = account.credit + (account.unbonding if is_ready else 0)
     setup.out.record({"withdrawn": Wei(paid), "to": payee, **receipt_facts(receipt), **_facts(setup, setup.address)})
 
 
@@ -82,16 +82,17 @@ def _unbond(setup: Setup, amount: int) -> None:
 
 def _facts(setup: Setup, address: ChecksumAddress) -> dict[str, object]:
     oracle = setup.contracts.oracle
-    stake, unbonding, ready_at = oracle.account(address)
+    account = oracle.account(address)
     total = oracle.total_stake()
     balance = int(setup.endpoint.ask("eth_getBalance", address, "latest"), 16)
     return {
-        "bonded": Wei(stake.bonded),
-        "locked_in_seats": Wei(stake.locked),
-        "free": Wei(stake.free),
-        "unbonding": Wei(unbonding),
-        "ready_at": Time(ready_at),
-        "credit": Wei(oracle.credit(address)),
+        "bonded": Wei(account.bonded),
+        "locked_in_seats": Wei(account.locked),
+        "free": Wei(account.free),
+        "lanes_in_use": f"{LANES - sum(1 for _ in account.free_lanes())} of {LANES}",
+        "unbonding": Wei(account.unbonding),
+        "ready_at": Time(account.ready_at),
+        "credit": Wei(account.credit),
         "wallet": Wei(balance),
         "total_stake_of_all": Wei(total),
         "unbonding_period": Seconds(oracle.bounds().unbonding_period),

@@ -18,6 +18,8 @@ from coordinator.cli.output import Seconds, Tick, Wei
 
 WINDOW_FACTOR = 20
 """A window that was left open is this many times the deployment's least."""
+GWEI = 10**9
+"""Stake comes in whole gwei."""
 STAKE_MARGIN_PERCENT = 125
 """A seat stake that was left open is this share of the least that the contract asks."""
 
@@ -42,7 +44,7 @@ def make(wish: Wish, contracts: Contracts, model_id: bytes, data_root: bytes, da
     stake = wish.seat_stake
     if stake is None:
         least = contracts.oracle.min_seat_stake(model_id, item_count)
-        stake = -(-least * STAKE_MARGIN_PERCENT // 100)
+        stake = -(-least * STAKE_MARGIN_PERCENT // (100 * GWEI)) * GWEI
     usual = min(bounds.min_window * WINDOW_FACTOR, bounds.max_window)
     commit = usual if wish.commit_window is None else wish.commit_window
     challenge = max(usual, commit) if wish.challenge_window is None else wish.challenge_window
@@ -137,5 +139,5 @@ def read_workers(contracts: Contracts, tick: Tick | None = None) -> dict[Checksu
     topics: list[str | None] = [topic_of("StakeDeposited")]
     deposits = read_events(contracts, topics, contracts.deployment.block, tick)
     addresses = sorted({event.args["worker"] for event in deposits})
-    accounts = {address: contracts.oracle.account(address)[0] for address in addresses}
+    accounts = {address: contracts.oracle.account(address) for address in addresses}
     return {address: account for address, account in accounts.items() if account.bonded}

@@ -198,12 +198,14 @@ def _require_verdict(setup: Setup, view: JobView) -> None:
         return
     if view.state.outcome is not Outcome.OPEN:
         why = {
+            Outcome.UNAVAILABLE: "too many workers could not get the data, and nobody's result stands",
             Outcome.HUNG: "no root won",
             Outcome.EXPIRED: "its window passed without a jury",
         }[view.state.outcome]
         raise Refusal(
             ExitCode.NOT_FOUND,
-            f"there is no verdict: the job ended {shown(view.state.outcome)} ({why}); its reward went back to the requester",
+            f"there is no verdict: the job ended {shown(view.state.outcome)} ({why}); its reward, less call-out fees, went "
+            "back to the requester",
         )
     head = read_head(setup)
     phase = phase_of(view, head)

@@ -157,8 +157,8 @@ def _check_roots(stage: Stage) -> list[str]:
 def _check_accounts(books: Books, stage: Stage) -> list[str]:
     oracle, findings = stage.contracts.oracle, []
     for address, account in books.accounts.items():
-        stake, unbonding, _ = oracle.account(address)
-        account.holds = _balance(stage, address) + stake.bonded + unbonding + oracle.credit(address)
+        held = oracle.account(address)
+        account.holds = _balance(stage, address) + held.bonded + held.unbonding + held.credit
         if account.holds != account.should_hold:
             findings.append(
                 f"{account.name} holds {account.holds - account.should_hold:+d} wei more than the rules give"

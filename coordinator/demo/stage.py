@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from contracts.compute_oracle import DEV_BOUNDS
 from contracts.deployment import Contracts, deploy
 from contracts.endpoint import Endpoint
-from contracts.job import NOBODY, Job, Outcome, Terms, data_uri_hash, phase_end
+from contracts.job import Job, Outcome, Terms, data_uri_hash, phase_end
 from contracts.merkle import MerkleTree, input_leaf
 from contracts.transactor import Transactor
 from coordinator.clock import Clock
@@ -35,6 +35,7 @@ WINDOW, RESPONSE_WINDOW = 120, 60
 REWARD = 10**17 + 1
 """Not a multiple of anything, so that there is a remainder to account for."""
 STEP_SECONDS = 90.0
+GWEI = 10**9
 GRADE = 0
 """The cultivar that the sale pays for."""
 
@@ -139,7 +140,8 @@ class Stage:
         source = Source(deployment.chain_id, deployment.oracle, deployment.block)
         self._store = self._exit.enter_context(JobStore(self.folder / "observer.sqlite", source))
         self._watcher = Watcher(self.contracts.endpoint, self._store, confirmations=0)
-        self.seat_stake = 2 * self.contracts.oracle.min_seat_stake(self.model_id, len(self.shipments[0].rows))
+        least = self.contracts.oracle.min_seat_stake(self.model_id, len(self.shipments[0].rows))
+        self.seat_stake = -(-2 * least // GWEI) * GWEI  # stake comes in whole gwei
 
     # ---- The play ----
 
@@ -170,16 +172,10 @@ class Stage:
             quorum=QUORUM,
             seat_stake=self.seat_stake,
             reward=REWARD,
-            call_out_fee=0,
-            gold_root=bytes(32),
-            gold_count=0,
-            audit_bond=0,
             commit_window=WINDOW,
             reveal_window=WINDOW,
             challenge_window=WINDOW,
             response_window=RESPONSE_WINDOW,
-            consumer=NOBODY,
-            callback_gas=0,
         )
         job = Job(self.requester.sender, len(self.jobs) + 1, terms)
         job_id = job.id(self.contracts.deployment.chain_id, self.contracts.deployment.oracle)
@@ -192,7 +188,7 @@ class Stage:
             return any(not demand.answered for demand in view.demands.values())
 
         self._until(job_id, "five seats are committed", lambda view: view.state.granted_seats == SEATS)
-        self._until(job_id, "all but Eve reveal", lambda view: view.state.revealed_seats == SEATS - 1)
+        self._until(job_id, "all but Eve reveal", lambda view: view.state.sealed_seats == 1)
         self._skip_to_end(job_id)  # Eve's time runs out
         self._until(job_id, "Dan's root is demanded", silent_root_is_demanded)
         self._skip_to_end(job_id)  # nobody answers
@@ -203,7 +199,7 @@ class Stage:
             return any(tally.refuted for tally in view.roots.values())
 
         self._until(job_id, "five seats are committed", lambda view: view.state.granted_seats == SEATS)
-        self._until(job_id, "all reveal", lambda view: view.state.revealed_seats == SEATS)
+        self._until(job_id, "all reveal", lambda view: view.state.sealed_seats == 0)
         self._until(job_id, "the liars' root is refuted by execution", refuted)
         self._skip_to_end(job_id)
         self._finish(job_id, "the root of the two")
@@ -237,7 +233,7 @@ class Stage:
 
     def bonded(self, operator: Operator) -> int:
         """The operator's stake, in wei."""
-        return self.contracts.oracle.account(operator.address)[0].bonded
+        return self.contracts.oracle.account(operator.address).bonded
 
     def rpc(self, method: str, *params: Any) -> Any:
         """A raw JSON-RPC request."""

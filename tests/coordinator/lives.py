@@ -6,7 +6,8 @@ from random import Random
 
 from eth_typing import ChecksumAddress
 
-from contracts.job import Job, Phase, commit_end
+from contracts.commitment import DATA_UNAVAILABLE
+from contracts.job import NOBODY, Job, Phase, commit_end
 from coordinator.scheduler import Action, ActionKind, Operator, Rules, next_actions
 from tests.coordinator.toy_chain import (
     REQUESTER,
@@ -31,7 +32,11 @@ class Lives:
         self.confirmations = random.choice([0, 1, 3, 5])
         self.chain = ToyChain()
         self.workers = [worker_address(number) for number in range(random.randint(3, 7))]
-        self.roots = {worker: random.choice([RIGHT, RIGHT, WRONG]) for worker in self.workers}
+        kinds = random.choice(
+            [[RIGHT, RIGHT, WRONG], [RIGHT, RIGHT, WRONG], [DATA_UNAVAILABLE, DATA_UNAVAILABLE, WRONG]]
+        )
+        self.roots = {worker: random.choice(kinds) for worker in self.workers}
+        self.executes_whole = random.random() < 0.3
         self.absent = {worker for worker in self.workers if random.random() < 0.2}
         self.slow = {worker for worker in self.workers if random.random() < 0.4}
         self.idle = {worker for worker in self.workers if random.random() < 0.3}
@@ -43,7 +48,8 @@ class Lives:
         # as many seats as there are tickets, often: then the clock closes the commit phase, not the last seat
         tickets = sum(self.chain.bonded.values()) // SEAT_STAKE
         seats = random.choice([3, tickets, tickets])
-        self.life = Life(self.chain, Job(REQUESTER, 1, terms(seats=seats, quorum=seats // 2 + 1)))
+        consumer = random.choice([NOBODY, REQUESTER])
+        self.life = Life(self.chain, Job(REQUESTER, 1, terms(seats=seats, quorum=seats // 2 + 1, consumer=consumer)))
         self.chain.mine(1, [self.life.create()])
         for _ in range(self.confirmations + 1):
             self.chain.mine(1)  # the creation is final: the chain's own reorganisations stay above it
@@ -81,14 +87,15 @@ class Lives:
         if seen is None or (worker in self.absent and self.life.phase() == Phase.REVEALING):
             return []
         bonded = self.chain.bonded[worker]
-        operator = Operator(worker, bonded, bonded, self.workers)
-        return next_actions(seen, operator, self.chain.clock(self.confirmations), Rules(turn_seconds=2))
+        operator = Operator(worker, bonded, bonded, stakers=self.workers)
+        rules = Rules(turn_seconds=2, deliver=True)
+        return next_actions(seen, operator, self.chain.clock(self.confirmations), rules)
 
     def do(self, worker: ChecksumAddress, action: Action) -> list[tuple[str, dict[str, object]]]:
         life, root = self.life, self.roots[worker]
         if action.kind == ActionKind.DRAW:
             return [life.draw()]
-        if action.kind == ActionKind.INFER:
+        if action.kind in (ActionKind.INFER, ActionKind.COMMIT):
             left = commit_end(life.view.state, life.job.terms) - self.chain.head.time
             if worker in self.idle or (worker in self.slow and left > 6):
                 raise Refused("its compute is down, or not done")
@@ -102,11 +109,15 @@ class Lives:
             self.note_opening()
             return [life.reveal(worker, root)]
         if action.kind == ActionKind.EXAMINE:
-            return [life.refute(worker, WRONG)] if root == RIGHT else []
+            if root != RIGHT:
+                return []
+            return [life.execute(worker) if self.executes_whole else life.refute(worker, WRONG)]
         if action.kind == ActionKind.SETTLE:
             return [life.settle()]
         if action.kind == ActionKind.RELEASE:
             return life.release()
+        if action.kind == ActionKind.DELIVER:
+            return [life.deliver()]
         assert action.kind == ActionKind.RELEASE_BOUNTY
         return [life.release_bounty(worker)]
 

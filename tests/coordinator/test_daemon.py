@@ -79,8 +79,8 @@ def eventually(holds: Callable[[], object]) -> None:
 
 def test_a_worker_is_told_each_step_of_a_jobs_life(chain: OracleChain, tmp_path: Path) -> None:
     sent, right, wrong = Sent(), chain.results(), chain.results([0])
-    with running(configured(chain, tmp_path, turn_seconds=1), sent.append) as daemon:
-        job = chain.create(nonce=1)
+    with running(configured(chain, tmp_path, turn_seconds=1, deliver=True), sent.append) as daemon:
+        job = chain.create(nonce=1, consumer=chain.address(3), callback_gas=20_000)
         chain.mine(12)
         eventually(lambda: sent.tasks_of() == ["draw"])
         chain.draw(job)
@@ -103,14 +103,16 @@ def test_a_worker_is_told_each_step_of_a_jobs_life(chain: OracleChain, tmp_path:
         eventually(lambda: "settle" in sent.tasks_of())
         chain.send(0, chain.contracts.oracle.settle(job, right.root))
         chain.mine(12)
-        eventually(lambda: {"release", "release_bounty"} <= set(sent.tasks_of()))
-        chain.send(0, chain.contracts.oracle.release(job, [sender.account.address for sender in chain.workers]))
+        eventually(lambda: {"release", "release_bounty", "deliver"} <= set(sent.tasks_of()))
+        chain.release(job, 0, right.root, [0, 2, 3])
+        chain.release(job, 0, wrong.root, [1])
         chain.send(0, chain.contracts.disputes.release_bounty(job, wrong.root))
+        chain.send(0, chain.contracts.oracle.deliver(job))
         chain.mine(1)
         eventually(lambda: daemon.health.open_jobs == 0)
-    order = ["draw", "quorate.infer", "reveal", "quorate.examine", "settle", "release", "release_bounty"]
+    order = ["draw", "quorate.infer", "reveal", "quorate.examine", "settle", "deliver", "release", "release_bounty"]
     told = list(dict.fromkeys(sent.tasks_of()))
-    assert told[:5] == order[:5] and set(told) == set(order)  # seats have turns, bounties have none
+    assert told[:5] == order[:5] and set(told) == set(order)  # seats and consumers have turns, bounties have none
     assert daemon.health.dispatched >= len(order) and daemon.health.last_error is None
 
 

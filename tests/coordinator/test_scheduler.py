@@ -11,9 +11,9 @@ from eth_typing import ChecksumAddress
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from contracts.commitment import SeatStatus
-from contracts.disputes import Demand, Node
-from contracts.job import NOBODY, Job, JobState, Outcome
+from contracts.commitment import DATA_UNAVAILABLE
+from contracts.disputes import Audit, Demand, Node
+from contracts.job import NOBODY, Execution, Job, JobState, Outcome, end_early
 from contracts.tally import Tally
 from coordinator.clock import Clock
 from coordinator.job_view import JobSeat, JobView
@@ -35,15 +35,20 @@ from tests.coordinator.toy_chain import (
 ME, OTHER = worker_address(0), worker_address(1)
 JOB = Job(REQUESTER, 1, terms())
 T = 1_000_000
-DRAWN = JobState(created_at=T - 10, created_block=100, total_stake=5 * SEAT_STAKE, drawn_at=T, seed=b"\x07" * 32)
-FULL = replace(DRAWN, granted_seats=5, commit_ended_at=T + 50, sealed_commitments=2)
-OPENED = replace(FULL, sealed_commitments=0, reveal_ended_at=T + 80, revealed_seats=5, standing_seats=5)
-MY_SEAT = JobSeat(bytes(32), bytes(32), 2)
+NEW = JobState(created_block=100)
+DRAWN = replace(NEW, started_at=T, seed=b"\x07" * 8)
+TAKEN = replace(DRAWN, granted_seats=5, sealed_seats=2)
+FULL = end_early(TAKEN, T + 120, T + 50)
+OPENED = replace(end_early(FULL, T + 170, T + 80), sealed_seats=0, standing_seats=5)
+WHOLE = replace(OPENED, execution=Execution.WHOLE, root=RIGHT)
+MY_SEAT = JobSeat(0, bytes(32), bytes(32), 2)
+OPENED_SEAT = replace(MY_SEAT, root=RIGHT)
 K = ActionKind
 
 
 def view(state: JobState, **more: object) -> JobView:
-    return replace(JobView(JOB.id(SOURCE.chain_id, ORACLE), JOB, URI, state, 110), **more)  # type: ignore[arg-type]
+    made = JobView(JOB.id(SOURCE.chain_id, ORACLE), JOB, URI, 5 * SEAT_STAKE, state, block=110, time=T)
+    return replace(made, **more)  # type: ignore[arg-type]
 
 
 def clock(now: int, confirmed_time: int | None = None, number: int = 120, confirmed: int = 115) -> Clock:
@@ -51,7 +56,7 @@ def clock(now: int, confirmed_time: int | None = None, number: int = 120, confir
 
 
 def me(**more: object) -> Operator:
-    return replace(Operator(ME, 5 * SEAT_STAKE, 5 * SEAT_STAKE, (ME,)), **more)  # type: ignore[arg-type]
+    return replace(Operator(ME, 5 * SEAT_STAKE, 5 * SEAT_STAKE, stakers=(ME,)), **more)  # type: ignore[arg-type]
 
 
 def due(made: JobView, at: Clock, who: Operator | None = None, rules: Rules | None = None) -> set[ActionKind]:
@@ -60,15 +65,20 @@ def due(made: JobView, at: Clock, who: Operator | None = None, rules: Rules | No
 
 def opened(**roots: Tally) -> JobView:
     named = {"right": RIGHT, "wrong": WRONG}
-    mine = replace(MY_SEAT, status=SeatStatus.REVEALED, root=RIGHT)
-    return view(OPENED, seats={ME: mine}, roots={named[name]: tally for name, tally in roots.items()})
+    return view(OPENED, seats={ME: OPENED_SEAT}, roots={named[name]: tally for name, tally in roots.items()})
 
 
 def settled(**more: object) -> JobView:
     return view(replace(OPENED, outcome=Outcome.ACCEPTED), **more)
 
 
-NEW = JobState(created_at=T, created_block=100, total_stake=5 * SEAT_STAKE)
+def telling(**more: object) -> JobView:
+    """Settled, everything of ours released, with a consumer to tell."""
+    released = replace(OPENED_SEAT, is_released=True)
+    return replace(settled(seats={ME: released}), job=Job(REQUESTER, 1, terms(consumer=OTHER)), **more)  # type: ignore[arg-type]
+
+
+DELIVERING = Rules(deliver=True)
 DEMANDED = {Node(RIGHT, 0, 0): Demand(ME, T + 200, False, 10, NOBODY)}
 ANSWERED = {Node(RIGHT, 0, 0): Demand(OTHER, T + 200, False, 10, ME)}
 
@@ -80,10 +90,17 @@ TABLE: list[tuple[str, Callable[[], set[ActionKind]], set[ActionKind]]] = [
     ("undrawable, and nothing of ours in it", lambda: due(view(NEW), clock(T, number=359)), set()),
     ("a URI that is not the terms'", lambda: due(view(NEW, data_uri="file:x"), clock(T, number=103)), set()),
     ("drawn with tickets", lambda: due(view(DRAWN), clock(T)), {K.INFER}),
-    ("drawn, the last second", lambda: due(view(DRAWN), clock(T + 119)), {K.INFER}),
+    ("half of the commit window is over", lambda: due(view(DRAWN), clock(T + 60)), {K.INFER, K.COMMIT}),
+    ("drawn, the last second", lambda: due(view(DRAWN), clock(T + 119)), {K.INFER, K.COMMIT}),
     ("commit window over without quorum", lambda: due(view(DRAWN), clock(T + 120)), set()),
     ("no stake in the draw", lambda: due(view(DRAWN), clock(T), me(bonded=0)), set()),
     ("all stake locked elsewhere", lambda: due(view(DRAWN), clock(T), me(free=SEAT_STAKE - 1)), set()),
+    ("every lane of ours taken", lambda: due(view(DRAWN), clock(T + 60), me(has_lane=False)), set()),
+    (
+        "every lane taken, one of them by this job",
+        lambda: due(view(DRAWN, seats={ME: MY_SEAT}), clock(T), me(has_lane=False)),
+        {K.INFER},
+    ),
     ("no seat left", lambda: due(view(replace(DRAWN, granted_seats=5)), clock(T)), set()),
     ("every ticket has its seat", lambda: due(view(DRAWN, seats={ME: replace(MY_SEAT, count=5)}), clock(T)), set()),
     ("more tickets than seats held", lambda: due(view(DRAWN, seats={ME: MY_SEAT}), clock(T)), {K.INFER}),
@@ -91,23 +108,17 @@ TABLE: list[tuple[str, Callable[[], set[ActionKind]], set[ActionKind]]] = [
     ("commit phase closed, deep", lambda: due(view(FULL, seats={ME: MY_SEAT}), clock(T + 56)), {K.REVEAL}),
     (
         "closed by the clock, not deep",
-        lambda: due(
-            view(replace(FULL, commit_ended_at=0), seats={ME: MY_SEAT}), clock(T + 121, confirmed_time=T + 119)
-        ),
+        lambda: due(view(TAKEN, seats={ME: MY_SEAT}), clock(T + 121, confirmed_time=T + 119)),
         set(),
     ),
     (
         "closed by the clock, deep",
-        lambda: due(
-            view(replace(FULL, commit_ended_at=0), seats={ME: MY_SEAT}), clock(T + 125, confirmed_time=T + 120)
-        ),
+        lambda: due(view(TAKEN, seats={ME: MY_SEAT}), clock(T + 125, confirmed_time=T + 120)),
         {K.REVEAL},
     ),
     (
         "not deep at half of the reveal window",
-        lambda: due(
-            view(replace(FULL, commit_ended_at=0), seats={ME: MY_SEAT}), clock(T + 180, confirmed_time=T + 119)
-        ),
+        lambda: due(view(TAKEN, seats={ME: MY_SEAT}), clock(T + 180, confirmed_time=T + 119)),
         {K.REVEAL},
     ),
     ("nothing of ours to open", lambda: due(view(FULL), clock(T + 56)), set()),
@@ -122,6 +133,28 @@ TABLE: list[tuple[str, Callable[[], set[ActionKind]], set[ActionKind]]] = [
         "another root",
         lambda: due(opened(right=Tally(seats=2), wrong=Tally(seats=3)), clock(T + 90)),
         {K.EXAMINE},
+    ),
+    (
+        "only our root, and the requester's gold says otherwise",
+        lambda: due(replace(opened(right=Tally(seats=5)), audit=Audit(NOBODY, 1)), clock(T + 90)),
+        {K.EXAMINE},
+    ),
+    (
+        "we abstained, and somebody has a result",
+        lambda: due(
+            view(OPENED, seats={ME: replace(MY_SEAT, root=DATA_UNAVAILABLE)}, roots={WRONG: Tally(seats=3)}),
+            clock(T + 90),
+        ),
+        {K.EXAMINE},
+    ),
+    (
+        "we abstained, and mind our own business",
+        lambda: due(
+            view(OPENED, seats={ME: replace(MY_SEAT, root=DATA_UNAVAILABLE)}, roots={WRONG: Tally(seats=3)}),
+            clock(T + 90),
+            rules=Rules(examine_unseated=False),
+        ),
+        set(),
     ),
     (
         "the other root is refuted",
@@ -146,15 +179,34 @@ TABLE: list[tuple[str, Callable[[], set[ActionKind]], set[ActionKind]]] = [
         lambda: due(view(replace(DRAWN, granted_seats=2), seats={ME: MY_SEAT}), clock(T + 120)),
         {K.SETTLE},
     ),
+    ("executed whole", lambda: due(view(WHOLE, seats={ME: OPENED_SEAT}), clock(T + 90)), {K.SETTLE}),
+    ("executed whole by us alone", lambda: due(view(WHOLE, executor=ME), clock(T + 90)), {K.SETTLE}),
+    (
+        "we showed that the gold was wrong",
+        lambda: due(view(OPENED, audit=Audit(ME)), clock(T + 200)),
+        {K.SETTLE},
+    ),
     ("settled, a seat held", lambda: due(settled(seats={ME: MY_SEAT}), clock(T + 200)), {K.RELEASE}),
     (
         "settled, our seat released",
-        lambda: due(settled(seats={ME: replace(MY_SEAT, status=SeatStatus.RELEASED)}), clock(T + 200)),
+        lambda: due(settled(seats={ME: replace(OPENED_SEAT, is_released=True)}), clock(T + 200)),
         set(),
     ),
     (
         "settled, our bounty",
         lambda: due(settled(roots={WRONG: Tally(refuter=ME, seats=1)}), clock(T + 200)),
+        {K.RELEASE_BOUNTY},
+    ),
+    (
+        "settled, a bounty for executing everything",
+        lambda: due(
+            view(
+                replace(WHOLE, outcome=Outcome.ACCEPTED),
+                roots={WRONG: Tally(seats=1), RIGHT: Tally(seats=2)},
+                executor=ME,
+            ),
+            clock(T + 200),
+        ),
         {K.RELEASE_BOUNTY},
     ),
     (
@@ -175,6 +227,15 @@ TABLE: list[tuple[str, Callable[[], set[ActionKind]], set[ActionKind]]] = [
     (
         "settled, our answer was for a root then refuted",
         lambda: due(settled(roots={RIGHT: Tally(refuter=OTHER, seats=1)}, demands=ANSWERED), clock(T + 200)),
+        set(),
+    ),
+    ("settled, a consumer to tell", lambda: due(telling(), clock(T + 200), rules=DELIVERING), {K.DELIVER}),
+    ("settled, a consumer told", lambda: due(telling(is_delivered=True), clock(T + 200), rules=DELIVERING), set()),
+    ("settled, a consumer we had no seat for", lambda: due(telling(seats={}), clock(T + 200), rules=DELIVERING), set()),
+    ("settled, a consumer that nobody pays us for telling", lambda: due(telling(), clock(T + 200)), set()),
+    (
+        "not settled, a consumer",
+        lambda: due(telling(state=replace(OPENED, standing_roots=1)), clock(T + 90), rules=DELIVERING),
         set(),
     ),
 ]
@@ -251,7 +312,7 @@ def test_a_demand_on_the_right_root_waits_for_nobodys_turn_after_a_quarter_of_it
 
 
 def test_what_is_urgent_says_how_long_it_can_wait() -> None:
-    sealed = view(replace(FULL, commit_ended_at=0), seats={ME: MY_SEAT})
+    sealed = view(TAKEN, seats={ME: MY_SEAT})
     (reveal,) = next_actions(sealed, me(), clock(T + 185, confirmed_time=T + 130))
     assert (reveal.kind, reveal.left) == (K.REVEAL, JOB.terms.commit_window + JOB.terms.reveal_window - 185)
     demand = Demand(OTHER, T + 95, False, 10, NOBODY)
@@ -284,15 +345,39 @@ def test_the_order_of_turns_differs_from_job_to_job() -> None:
 
 
 def test_more_odds_and_more_answers_are_new_reasons_to_act() -> None:
-    few = replace(DRAWN, total_stake=60 * SEAT_STAKE)
+    many = view(DRAWN, total_stake=60 * SEAT_STAKE)
     who = me(bonded=30 * SEAT_STAKE)
-    early, late = (next_actions(view(few), who, clock(T + after)) for after in (0, 119))
-    assert [action.kind for action in late] == [K.INFER]
+    early, late = (next_actions(many, who, clock(T + after)) for after in (0, 119))
+    assert [action.kind for action in late] == [K.INFER, K.COMMIT]
     assert early == [] or early[0].progress < late[0].progress
     asked = opened(right=Tally(seats=5, open_demands=1))
     before = next_actions(asked, me(), clock(T + 90))
     after = next_actions(replace(asked, block=112), me(), clock(T + 90))
     assert before != after
+
+
+def test_what_was_left_to_a_relay_is_asked_for_again_at_half_of_each_window() -> None:
+    taking = view(DRAWN, total_stake=5 * SEAT_STAKE)
+    before, after = (next_actions(taking, me(), clock(T + at)) for at in (59, 60))
+    assert [action.kind for action in before] == [K.INFER]
+    assert [action.kind for action in after] == [K.INFER, K.COMMIT]
+    assert before[0].progress != after[0].progress  # compute's part is sent again, whatever it waits for
+    sealed = view(TAKEN, seats={ME: MY_SEAT})
+    (before,), (after,) = (next_actions(sealed, me(), clock(T + at, confirmed_time=T + 130)) for at in (179, 180))
+    assert (before.kind, after.kind) == (K.REVEAL, K.REVEAL) and before.progress != after.progress
+
+
+def test_a_whole_execution_is_settled_in_turns_though_its_windows_are_not_over() -> None:
+    workers = [worker_address(number) for number in range(4)]
+    made = view(WHOLE, seats=dict.fromkeys(workers, OPENED_SEAT), time=T + 85)
+    at = [clock(T + 85 + waited) for waited in range(4)]
+    turns = {
+        next(
+            now for now, when in enumerate(at) if K.SETTLE in due(made, when, me(address=worker), Rules(turn_seconds=1))
+        )
+        for worker in workers
+    }
+    assert turns == {0, 1, 2, 3}
 
 
 @settings(max_examples=100, deadline=None)
@@ -312,11 +397,11 @@ def test_the_lives_played_end_in_every_way() -> None:
         lives = Lives(Random(seed))
         lives.play(troubled_blocks=150, quiet_blocks=700)
         ends.add(lives.life.view.state.outcome)
-    assert ends >= {Outcome.ACCEPTED, Outcome.HUNG, Outcome.EXPIRED}
+    assert ends >= {Outcome.ACCEPTED, Outcome.UNAVAILABLE, Outcome.HUNG, Outcome.EXPIRED}
 
 
 def reasons_of_all(lives: Lives) -> object:
     seen = lives.chain.view(lives.life.id, lives.confirmations)
     assert seen is not None
     at = lives.chain.clock(lives.confirmations)
-    return [reasons(seen, Operator(worker, 0, 0, lives.workers), at) for worker in lives.workers]
+    return [reasons(seen, Operator(worker, 0, 0, stakers=lives.workers), at) for worker in lives.workers]

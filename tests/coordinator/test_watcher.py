@@ -3,22 +3,25 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
 from eth_utils import keccak
 
-from contracts.commitment import SeatStatus
-from contracts.disputes import Node
+from contracts import tally as tallies
+from contracts.commitment import DATA_UNAVAILABLE, Seat, digest_of, tag_of
+from contracts.disputes import Audit, Node
 from contracts.endpoint import ChainUnreachable, Endpoint, NoContract, Rejected, WrongChain
-from contracts.job import Job, Outcome, data_uri_hash
+from contracts.gold import GoldItem, GoldTree
+from contracts.job import Execution, Job, Outcome, data_uri_hash
 from coordinator import watcher as watching
 from coordinator.job_store import JobStore, Source
 from coordinator.job_view import JobView
 from coordinator.watcher import ChainMoved, NodeBehind, NodeMisanswers, Watcher
 from tests.contracts.faulty_node import FaultyNode, faulty_node, once
-from tests.coordinator.oracle_chain import OracleChain, oracle_chain
+from tests.coordinator.oracle_chain import STEPWISE_GAS_LIMIT, OracleChain, oracle_chain
 
 BOTH_CHAINS = pytest.mark.parametrize("chain", ["py-evm", "anvil"], indirect=True)
 
@@ -46,25 +49,33 @@ def watch(chain: OracleChain, store: JobStore, confirmations: int = 0, url: str 
 
 
 def agree(chain: OracleChain, watcher: Watcher, job: Job) -> JobView:
-    """Catch up, and hold everything in the view against what the contract says at the same block."""
+    """Catch up, and hold everything in the view against what the contracts say at the same block."""
     clock = watcher.catch_up()
-    block, job_id, oracle = clock.confirmed_block, chain.job_id(job), chain.contracts.oracle
+    block, job_id, contracts = clock.confirmed_block, chain.job_id(job), chain.contracts
     view = watcher.store.view(job_id)
     assert view is not None and view.job == job
-    assert view.state == oracle.job_state(job_id, block)
+    assert view.state == contracts.oracle.job_state(job_id, block)
+    assert DATA_UNAVAILABLE not in view.roots
     for root, tally in view.roots.items():
-        assert tally == oracle.tally(job_id, root, block)
+        assert tally == contracts.oracle.tally(job_id, root, block)
     for made, demand in view.demands.items():
-        assert demand == chain.contracts.disputes.demand_of(job_id, made, block)
+        assert demand == contracts.disputes.demand_of(job_id, made, block)
+    assert view.executor == contracts.disputes.executor(job_id, block)
+    assert view.audit == contracts.disputes.audit(job_id, block)
+    for (position, root), accusation in view.accusations.items():
+        assert accusation.is_open == contracts.disputes.is_accused(job_id, position, root, block)
     for sender in chain.workers:
-        worker, seat = sender.account.address, view.seat(sender.account.address)
-        theirs = oracle.seat(job_id, worker, block)
-        assert (theirs.count, theirs.status) == ((seat.count, seat.status) if seat else (0, SeatStatus.NONE))
-        account, _, _ = oracle.account(worker, block)
-        ours = watcher.store.account(worker)
-        assert (ours.bonded, ours.locked) == (account.bonded, account.locked)
-        before = oracle.stake_before(worker, view.state.created_block)
+        worker = sender.account.address
+        account, ours = contracts.oracle.account(worker, block), watcher.store.account(worker)
+        assert (ours.bonded, ours.locked, ours.lanes) == (account.bonded, account.locked, account.lanes)
+        before = contracts.oracle.stake_before(worker, view.state.created_block)
         assert watcher.store.bonded_before(worker, view.state.created_block) == before
+        if (seat := view.seat(worker)) is None:
+            continue
+        assert seat.is_held == account.holds(seat.lane)
+        if seat.is_held:
+            theirs = contracts.oracle.seat_at(worker, seat.lane, block)
+            assert theirs == Seat(digest_of(job_id, seat.word), tag_of(view.state.seed), seat.count, seat.status)
     return view
 
 
@@ -78,12 +89,12 @@ def test_at_every_step_of_a_disputed_job_the_view_is_what_the_contracts_hold(
     agree(chain, watcher, job)
     chain.draw(job)
     for worker, tree, tickets in ((0, right, (0,)), (0, right, (0, 1)), (1, wrong, (0,)), (2, wrong, (0,))):
-        chain.commit(job, worker, tree.root, tickets)
+        chain.commit(job, worker, tree.root, tickets, lane=worker + 20)
         agree(chain, watcher, job)
     chain.commit(job, 3, right.root)
-    assert agree(chain, watcher, job).state.commit_ended_at != 0
-    for worker, tree in ((0, right), (1, wrong), (2, wrong)):
-        chain.reveal(job, worker, tree.root)
+    assert agree(chain, watcher, job).commit_ended_at != 0
+    for worker, tree in ((1, wrong), (0, right), (2, wrong)):  # the first root is not the one that wins
+        chain.reveal(job, worker, tree.root, lane=worker + 20)
         agree(chain, watcher, job)
     chain.advance(600)
     top, below = Node(wrong.root, 0, 0), Node(wrong.root, 1, 1)
@@ -103,7 +114,11 @@ def test_at_every_step_of_a_disputed_job_the_view_is_what_the_contracts_hold(
     chain.send(1, chain.contracts.oracle.settle(job, right.root))
     settled = agree(chain, watcher, job)
     assert settled.state.outcome == Outcome.ACCEPTED and not settled.is_closed
-    chain.send(1, chain.contracts.oracle.release(job, [sender.account.address for sender in chain.workers]))
+    assert settled.state.root == right.root and settled.state.root_seats == 2
+    chain.release(job, 1, right.root, [0], lane=20)
+    chain.send(1, chain.contracts.oracle.release(job, wrong.root, chain.seats_of([1, 2], lambda worker: worker + 20)))
+    agree(chain, watcher, job)
+    chain.release(job, 1, settled.seats[chain.address(3)].commitment, [3])
     chain.send(1, disputes.release_bounty(job, wrong.root))
     agree(chain, watcher, job)
     for demanded in (top, doubted):
@@ -118,12 +133,7 @@ def test_a_leaf_that_is_answered_and_a_silenced_root_are_followed_too(chain: Ora
     watcher, disputes = watch(chain, store), chain.contracts.disputes
     right, wrong = chain.results(), chain.results([16])
     job = chain.create()
-    chain.draw(job)
-    for worker, tree in ((0, right), (1, right), (2, wrong)):
-        chain.commit(job, worker, tree.root, (0, 1) if worker == 0 else (0,))
-    chain.commit(job, 3, wrong.root)
-    for worker, tree in ((0, right), (1, right), (2, wrong), (3, wrong)):
-        chain.reveal(job, worker, tree.root)
+    chain.play_to_challenging(job, {0: right.root, 1: right.root, 2: wrong.root, 3: wrong.root})
     for demanded in (Node(right.root, 0, 0), Node(wrong.root, 0, 0)):
         chain.send(2, disputes.demand(job, demanded, disputes.bond_for(job, demanded)))
     chain.send(0, disputes.answer(job, Node(right.root, 0, 0), right.nodes(4, 0, 16), []))
@@ -140,6 +150,144 @@ def test_a_leaf_that_is_answered_and_a_silenced_root_are_followed_too(chain: Ora
     assert agree(chain, watcher, job).state.outcome == Outcome.ACCEPTED
     chain.send(0, disputes.release_bond(job, Node(wrong.root, 0, 0)))
     agree(chain, watcher, job)
+
+
+@BOTH_CHAINS
+def test_relayed_batches_in_one_transaction_are_followed_like_single_ones(chain: OracleChain, store: JobStore) -> None:
+    watcher, oracle = watch(chain, store), chain.contracts.oracle
+    right, wrong = chain.results(), chain.results([3])
+    job = chain.create()
+    signed = [chain.sign_commit(job, 0, right.root, (0, 1), lane=7), chain.sign_commit(job, 1, wrong.root)]
+    forged = replace(chain.sign_commit(job, 2, right.root), r=bytes(32))
+    chain.requester.send(oracle.multicall([chain.draw_call(job), oracle.commit_for(job, [*signed, forged])]))
+    view = agree(chain, watcher, job)
+    assert (view.state.granted_seats, len(view.seats)) == (3, 2)
+    assert [event.name for event in store.history(job_id=view.job_id)][-1] == "CommitSkipped"
+    chain.requester.send(oracle.commit_for(job, [chain.sign_commit(job, worker, right.root) for worker in (2, 3)]))
+    assert agree(chain, watcher, job).commit_ended_at != 0
+    openings = [chain.opening(0, 7), chain.opening(1), chain.opening(2), chain.opening(3)]
+    chain.requester.send(
+        oracle.multicall([oracle.reveal(job, wrong.root, openings), oracle.reveal(job, right.root, openings)])
+    )
+    view = agree(chain, watcher, job)
+    assert view.reveal_ended_at != 0 and view.state.root == wrong.root and view.state.root_seats == 1
+    chain.advance(600)
+    chain.requester.send(
+        oracle.settle(job, right.root, chain.seats_of([0, 1, 2, 3], lambda worker: 0 if worker else 7))
+    )
+    view = agree(chain, watcher, job)
+    assert [seat.is_released for seat in view.seats.values()] == [True, False, True, True]
+    chain.release(job, 1, wrong.root, [1])
+    assert agree(chain, watcher, job).is_closed
+
+
+def test_abstentions_and_a_no_show_are_followed_to_an_unavailable_end(chain: OracleChain, store: JobStore) -> None:
+    watcher = watch(chain, store)
+    wrong = chain.results([3])
+    job = chain.create(reward=10**15, call_out_fee=10**14)
+    chain.draw(job)
+    for worker, root in ((0, DATA_UNAVAILABLE), (1, DATA_UNAVAILABLE), (2, DATA_UNAVAILABLE), (3, wrong.root)):
+        chain.commit(job, worker, root, (0,) if worker else (0, 1))
+        agree(chain, watcher, job)
+    for worker, root in ((3, wrong.root), (0, DATA_UNAVAILABLE), (1, DATA_UNAVAILABLE), (2, DATA_UNAVAILABLE)):
+        chain.reveal(job, worker, root)
+        agree(chain, watcher, job)
+    chain.send(0, chain.contracts.disputes.refute(job, *chain.proofs(wrong, 3)))
+    chain.advance(600)
+    chain.send(0, chain.contracts.oracle.settle(job))
+    view = agree(chain, watcher, job)
+    assert (view.state.outcome, view.state.abstained_seats) == (Outcome.UNAVAILABLE, 4)
+    chain.release(job, 0, DATA_UNAVAILABLE, [0, 1, 2])
+    chain.release(job, 0, wrong.root, [3])
+    chain.send(0, chain.contracts.disputes.release_bounty(job, wrong.root))
+    view = agree(chain, watcher, job)
+    assert view.is_closed
+    assert view.seats[chain.address(0)].paid == 2 * (10**14 // 5) and view.seats[chain.address(3)].forfeited
+
+
+@pytest.mark.parametrize("known", [True, False])
+def test_a_job_executed_whole_is_over_at_once_and_owes_its_executor_what_the_contract_does(
+    chain: OracleChain, store: JobStore, known: bool
+) -> None:
+    watcher, disputes = watch(chain, store), chain.contracts.disputes
+    right, wrong, other = chain.results(), chain.results([3]), chain.results([5])
+    job = chain.create(call_out_fee=10**14)
+    last = right.root if known else DATA_UNAVAILABLE
+    chain.play_to_challenging(job, {0: other.root, 1: wrong.root, 2: wrong.root, 3: last})
+    asked = [Node(root, 0, 0) for root in ([right.root] if known else []) + [wrong.root, other.root]]
+    for demanded in asked:
+        chain.send(1, disputes.demand(job, demanded, disputes.bond_for(job, demanded)))
+    chain.send(0, disputes.refute(job, *chain.proofs(other, 5)))
+    agree(chain, watcher, job)
+    chain.send(2, disputes.execute_job(job, b"".join(chain.rows)))
+    view = agree(chain, watcher, job)
+    assert (view.state.execution, view.state.root, view.state.root_seats) == (Execution.WHOLE, right.root, int(known))
+    chain.send(0, chain.contracts.oracle.settle(job, right.root))
+    agree(chain, watcher, job)
+    owed = dict(store_view(store, chain, job).bounties_due())
+    assert owed == {wrong.root: chain.address(2), other.root: chain.address(0)}
+    for root, refuter in owed.items():
+        amount = tallies.bounty(view.roots[root].seats, chain.seat_stake)
+        assert chain.credited(refuter, disputes.release_bounty(job, root)) == amount
+        agree(chain, watcher, job)
+    for demanded in asked:
+        payee, amount = store_view(store, chain, job).bond_due(demanded)
+        assert payee == chain.address(1) and chain.credited(payee, disputes.release_bond(job, demanded)) == amount
+    for root, workers in ((wrong.root, [1, 2]), (other.root, [0]), (last, [3])):
+        assert not agree(chain, watcher, job).is_closed
+        chain.release(job, 0, root, workers)
+    assert agree(chain, watcher, job).is_closed
+
+
+def test_accusations_are_followed_until_the_item_is_executed(chain: OracleChain, store: JobStore) -> None:
+    watcher, disputes = watch(chain, store), chain.contracts.disputes
+    right, wrong = chain.results(), chain.results([3])
+    items = [GoldItem(3, chain.output(3), b"\x01" * 32), GoldItem(5, bytes(len(chain.output(5))), b"\x02" * 32)]
+    gold = GoldTree(items)
+    job = chain.create(gold_root=gold.root, gold_count=2, audit_bond=10**15, response_window=100)
+    chain.play_to_challenging(job, {0: right.root, 1: wrong.root, 2: wrong.root, 3: right.root})
+    for position, tree in ((0, wrong), (1, right), (1, wrong)):
+        result, _ = chain.proofs(tree, items[position].index)
+        chain.requester.send(disputes.accuse(job, gold.opening(position), result))
+        agree(chain, watcher, job)
+    for position, tree in ((0, wrong), (1, right), (1, wrong)):
+        chain.send(2, disputes.judge(job, gold.opening(position), *chain.proofs(tree, items[position].index)))
+        agree(chain, watcher, job)
+    view = store_view(store, chain, job)
+    assert view.audit == Audit(chain.address(2), 0)
+    assert [made.gold_right for made in view.accusations.values()] == [True, False, False]
+    assert view.roots[wrong.root].refuter == chain.address(2)
+
+
+def test_a_stepwise_execution_extends_the_challenge_phase_in_the_view_too(tmp_path: Path) -> None:
+    with (
+        oracle_chain(execution_gas_limit=STEPWISE_GAS_LIMIT) as chain,
+        JobStore(tmp_path / "jobs.sqlite", chain.source) as store,
+    ):
+        watcher, wrong = watch(chain, store), chain.results([3])
+        job = chain.create()
+        chain.play_to_challenging(job, {0: chain.results().root, 1: wrong.root, 2: wrong.root, 3: wrong.root})
+        chain.send(0, chain.contracts.disputes.extend_challenge(job, *chain.proofs(wrong, 3)))
+        assert agree(chain, watcher, job).state.execution == Execution.EXTENDED
+
+
+def test_a_delivery_is_followed(chain: OracleChain, store: JobStore) -> None:
+    watcher = watch(chain, store)
+    job = chain.create(consumer=chain.address(3), callback_gas=20_000)
+    chain.draw(job)
+    chain.advance(601)
+    chain.send(0, chain.contracts.oracle.settle(job))
+    view = agree(chain, watcher, job)
+    assert view.is_closed and view.awaits_delivery and store.open_views() == [view]
+    chain.send(1, chain.contracts.oracle.deliver(job))
+    assert not agree(chain, watcher, job).awaits_delivery
+    assert store.open_views() == []
+
+
+def store_view(store: JobStore, chain: OracleChain, job: Job) -> JobView:
+    view = store.view(chain.job_id(job))
+    assert view is not None
+    return view
 
 
 def test_only_confirmed_blocks_are_recorded(chain: OracleChain, store: JobStore) -> None:
@@ -168,7 +316,7 @@ def test_what_a_reorganisation_removed_is_forgotten_and_the_new_chain_is_followe
     assert store.view(chain.job_id(gone)) is None
     chain.mine(1)  # one kind of chain mines the removed transaction again, the other dropped it
     agree(chain, watcher, chain.create(nonce=3))
-    is_back = chain.contracts.oracle.job_state(chain.job_id(gone)).created_at != 0
+    is_back = chain.contracts.oracle.job_state(chain.job_id(gone)).created_block != 0
     assert (store.view(chain.job_id(gone)) is not None) == is_back
 
 

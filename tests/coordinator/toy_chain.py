@@ -13,8 +13,8 @@ from eth_typing import ChecksumAddress
 from eth_utils import to_checksum_address
 
 from contracts.commitment import SeatStatus
-from contracts.job import NOBODY, Job, Outcome, Phase, Terms, commit_end, data_uri_hash, phase, seed_block
-from contracts.stake import odds_factor, winning_tickets
+from contracts.job import NOBODY, Execution, Job, Outcome, Phase, Terms, commit_end, data_uri_hash, phase, seed_block
+from contracts.stake import LANES, odds_factor, winning_tickets
 from contracts.tally import has_winner, is_winner
 from coordinator.clock import Clock
 from coordinator.event_log import Block, Event
@@ -48,16 +48,10 @@ def terms(**changed: Any) -> Terms:
         "quorum": 3,
         "seat_stake": SEAT_STAKE,
         "reward": 10**18,
-        "call_out_fee": 0,
-        "gold_root": bytes(32),
-        "gold_count": 0,
-        "audit_bond": 0,
         "commit_window": 120,
         "reveal_window": 120,
         "challenge_window": 120,
         "response_window": 30,
-        "consumer": NOBODY,
-        "callback_gas": 0,
     }
     return Terms(**{**given, **changed})
 
@@ -141,7 +135,7 @@ class Life:
         self._need(Phase.DRAWING)
         if self.chain.head.number <= seed_block(self.view.state):
             raise Refused("too early")
-        return "Drawn", {"jobId": self.id, "seed": sha256(self.id + self.chain.head.hash).digest()}
+        return "Drawn", {"jobId": self.id, "seed": sha256(self.id + self.chain.head.hash).digest()[:8]}
 
     def commit(self, worker: ChecksumAddress, root: bytes) -> tuple[str, dict[str, Any]]:
         self._need(Phase.COMMITTING)
@@ -154,19 +148,19 @@ class Life:
         factor = odds_factor(job_terms.commit_window, commit_end(view.state, job_terms) - self.chain.head.time)
         expected = factor * job_terms.seats * job_terms.seat_stake
         tickets = self.chain.bonded[worker] // job_terms.seat_stake
-        won = sum(1 for _ in winning_tickets(view.state.seed, worker, tickets, expected, view.state.total_stake))
+        won = sum(1 for _ in winning_tickets(view.state.seed, worker, tickets, expected, view.total_stake))
         added = min(won - held, job_terms.seats - view.state.granted_seats)
         if added <= 0:
             raise Refused("no seat")
         named = {"jobId": self.id, "worker": worker, "commitment": commitment, "sealedRoot": bytes(32)}
-        return "Committed", {**named, "seats": held + added}
+        return "Committed", {**named, "lane": self.job.nonce % LANES, "seats": held + added}
 
     def reveal(self, worker: ChecksumAddress, root: bytes) -> tuple[str, dict[str, Any]]:
         self._need(Phase.REVEALING)
         seat = self.view.seat(worker)
         if seat is None or seat.status != SeatStatus.SEALED:
             raise Refused("nothing sealed")
-        return "Revealed", {"jobId": self.id, "worker": worker, "root": root, "seats": seat.count}
+        return "Revealed", {"jobId": self.id, "root": root, "workers": (worker,)}
 
     def refute(self, worker: ChecksumAddress, root: bytes) -> tuple[str, dict[str, Any]]:
         self._need(Phase.CHALLENGING)
@@ -180,31 +174,63 @@ class Life:
         self._need(Phase.SETTLING)
         view, quorum = self.view, self.job.terms.quorum
         outcome, root, seats = Outcome.HUNG, bytes(32), 0
-        if view.state.drawn_at == 0 or view.state.granted_seats < quorum:
+        if view.state.started_at == 0 or view.state.granted_seats < quorum:
             outcome = Outcome.EXPIRED
         elif has_winner(view.state, quorum):
             outcome = Outcome.ACCEPTED
-            root = next(root for root, tally in view.roots.items() if is_winner(tally, view.state, quorum))
-            seats = view.roots[root].seats
+            root = self._winner()
+            seats = view.roots[root].seats if root in view.roots else 0
+        elif view.state.abstained_seats >= quorum and view.state.standing_roots == 0:
+            outcome = Outcome.UNAVAILABLE
         named = {"jobId": self.id, "outcome": int(outcome), "root": root}
         return "Settled", {**named, "winningSeats": seats, "burned": 0}
+
+    def execute(self, worker: ChecksumAddress) -> tuple[str, dict[str, Any]]:
+        self._need(Phase.CHALLENGING)
+        return "Executed", {"jobId": self.id, "root": RIGHT, "executor": worker}
+
+    def deliver(self) -> tuple[str, dict[str, Any]]:
+        self._need(Phase.SETTLED)
+        if self.job.terms.consumer == NOBODY or self.view.is_delivered:
+            raise Refused("nobody to tell, or told already")
+        return "Delivered", {"jobId": self.id, "consumer": self.job.terms.consumer}
 
     def release(self) -> list[tuple[str, dict[str, Any]]]:
         self._need(Phase.SETTLED)
         held = {worker: seat for worker, seat in self.view.seats.items() if seat.is_held}
         if not held:
             raise Refused("nothing to release")
+        groups: dict[bytes, tuple[ChecksumAddress, ...]] = {}
+        for worker, seat in held.items():
+            groups[seat.word] = (*groups.get(seat.word, ()), worker)
+        forfeited = self.job.terms.seat_stake if self.view.state.outcome == Outcome.ACCEPTED else 0
         return [
-            ("SeatReleased", {"jobId": self.id, "worker": worker, "seats": seat.count, "forfeited": 0, "paid": 1})
-            for worker, seat in held.items()
+            (
+                "SeatsReleased",
+                {
+                    "jobId": self.id,
+                    "word": word,
+                    "forfeited": 0 if word == self.view.state.root else forfeited,
+                    "paid": 1,
+                    "workers": workers,
+                },
+            )
+            for word, workers in groups.items()
         ]
 
     def release_bounty(self, worker: ChecksumAddress) -> tuple[str, dict[str, Any]]:
         self._need(Phase.SETTLED)
-        for root, tally in self.view.roots.items():
-            if tally.refuter == worker and not tally.bounty_released:
+        for root, refuter in self.view.bounties_due():
+            if refuter == worker:
                 return "BountyReleased", {"jobId": self.id, "root": root, "refuter": worker, "amount": 1}
         raise Refused("no bounty")
+
+    def _winner(self) -> bytes:
+        view = self.view
+        if view.state.execution == Execution.WHOLE:
+            return view.state.root
+        quorum = self.job.terms.quorum
+        return next(root for root, tally in view.roots.items() if is_winner(view.state, tally, root, quorum))
 
     def _need(self, needed: Phase) -> None:
         if self.phase() != needed:

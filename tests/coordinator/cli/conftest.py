@@ -38,6 +38,7 @@ class Ran:
     @property
     def data(self) -> Any:
         """Stdout as the one JSON document it must be."""
+        assert self.out, self.err
         return json.loads(self.out)
 
 

@@ -11,6 +11,7 @@ import pytest
 from eth_utils import keccak
 
 from contracts import block_header, commitment
+from contracts.compute_oracle import Opening, SeatRef
 from contracts.job import Terms, seed_block
 from contracts.merkle import MerkleTree, input_leaf, result_leaf
 from coordinator.cli.failures import ExitCode
@@ -22,6 +23,7 @@ from models.runtime import Runtime
 from tests.coordinator.cli.conftest import Chain, Cli, keep_key, write_wine
 
 WORKER = 9  # the dev key that sits on every jury of these tests
+LANE = 5
 SHORT = ("--commit-window", 300, "--reveal-window", 300, "--challenge-window", 300, "--response-window", 1)
 
 
@@ -53,12 +55,14 @@ class Life:
             transactor.endpoint.ask("evm_mine")
         transactor.send(oracle.draw(self.job_id, block_header.fetch(transactor.endpoint, seed_block(view.state))))
         sealed = commitment.compute(self.job_id, transactor.sender, root, bytes(32))
-        transactor.send(oracle.commit(view.job, sealed, bytes(32), [0]))
-        transactor.send(oracle.reveal(view.job, transactor.sender, root, bytes(32)))
+        transactor.send(oracle.commit(view.job, LANE, sealed, bytes(32), [0]))
+        transactor.send(oracle.reveal(view.job, root, [Opening(transactor.sender, LANE, bytes(32))]))
 
     def release(self) -> None:
-        transactor = self.chain.transactor(WORKER)
-        transactor.send(self.chain.contracts.oracle.release(self.view().job, [transactor.sender]))
+        transactor, view = self.chain.transactor(WORKER), self.view()
+        seat = view.seats[transactor.sender]
+        refs = [SeatRef(transactor.sender, seat.lane)]
+        transactor.send(self.chain.contracts.oracle.release(view.job, seat.word, refs))
 
 
 def submit(cli: Cli, data: Path, folder: Path, stake: int, *more: object) -> bytes:
@@ -325,7 +329,7 @@ def test_a_job_s_whole_life_is_told_and_its_verdicts_are_proved(
     watched = cli("job", "watch", shown, "--json")
     assert watched.code == 0
     events = [json.loads(line).get("event") for line in watched.out.splitlines()]
-    assert [one for one in events if one] == ["JobCreated", "Drawn", "Committed", "Revealed", "Settled", "SeatReleased"]
+    assert [one for one in events if one] == ["JobCreated", "Drawn", "Committed", "Revealed", "Settled", "SeatsReleased"]
     assert job_id.hex() in cli("job", "list", "--requester", requester).out
     assert cli("job", "list", "--requester", "0x" + "11" * 20, "--json").data == []
 
