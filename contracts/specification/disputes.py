@@ -243,15 +243,14 @@ def execute_job(state: State, env: Environment, job: Job, rows: bytes) -> None:
 
 
 def extend_challenge(state: State, env: Environment, job: Job, result: ResultProof, given: InputProof) -> None:
-    """Open the stepwise execution of one item under a root, and give it one more response window; once a job."""
+    """Give the stepwise execution of one item under a root one more response window; once a job."""
     job_id, record = require_phase(state, env, job, Phase.CHALLENGING)
     check_unrefuted(job_id, record, result.root)
     require(not record.is_extended, "AlreadyExtended", job_id)
-    terms, registry = record.terms, state.deployment.registry
-    require(registry.model(terms.model_id).is_stepwise, "ModelNotStepwise", terms.model_id)
+    terms, model = record.terms, state.deployment.registry.model(record.terms.model_id)
+    require(model.is_stepwise, "ModelNotStepwise", terms.model_id)
     check_result(terms, result)
     check_input(terms, result.index, given)
-    registry.begin(terms.model_id, given.row)
 
     state.jobs[job_id] = replace(record, is_extended=True)
     state.emit("ChallengeExtended", jobId=job_id, root=result.root, index=result.index, challenger=env.sender)

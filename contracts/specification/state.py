@@ -91,9 +91,6 @@ class Registry(Protocol):
     def output_of(self, model_id: bytes, row_leaf: bytes) -> bytes:
         """The output for one row, of a stepwise model; refuses unless its execution is finished."""
 
-    def begin(self, model_id: bytes, row: bytes) -> None:
-        """Begin the stepwise execution of a row, unless it is begun."""
-
 
 @dataclass(frozen=True, slots=True)
 class Deployment:

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import ast
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import pytest
 
+from contracts import abi, specification
 from contracts.commitment import DATA_UNAVAILABLE, compute
 from contracts.compute_oracle import Bounds, Opening, SeatRef
 from contracts.disputes import InputProof, Node, ResultProof
@@ -64,11 +67,10 @@ SALT = b"salt".ljust(32, b"\0")
 
 
 class Registry:
-    """The tests' small model, and what its stepwise executions have come to."""
+    """The tests' small model, as one that a single transaction executes, or as one whose stepwise executions are never done."""
 
     def __init__(self, stepwise: bool = False) -> None:
         self.known = RegisteredModel(MODEL.network.row_length, 20_000, stepwise)
-        self.begun: set[bytes] = set()
 
     def model(self, model_id: bytes) -> RegisteredModel:
         if model_id != MODEL.id:
@@ -80,9 +82,6 @@ class Registry:
 
     def output_of(self, model_id: bytes, row_leaf: bytes) -> bytes:
         raise Refused("ExecutionUnfinished", model_id, row_leaf)
-
-    def begin(self, model_id: bytes, row: bytes) -> None:
-        self.begun.add(row)
 
 
 class Life:
@@ -196,6 +195,47 @@ def result(claim: Claim, index: int) -> ResultProof:
 def signer_named(signed: SignedCommit, job_id: bytes) -> Any:
     """In these tests a signature is whose address its first half holds."""
     return signed.worker if signed.r[12:] == bytes.fromhex(signed.worker[2:]) else None
+
+
+def refusals() -> dict[str, set[int | None]]:
+    """The name of every error that the specification refuses with → how many values it gives (None: a list's)."""
+    found: dict[str, set[int | None]] = {}
+    for path in Path(specification.__file__).parent.glob("*.py"):
+        for node in ast.walk(ast.parse(path.read_text())):
+            if not isinstance(node, ast.Call) or not isinstance(node.func, ast.Name):
+                continue
+            place = {"require": 1, "refuse": 0}.get(node.func.id)
+            if place is None or not isinstance(node.args[place], ast.Constant):
+                continue
+            values = node.args[place + 1 :]
+            is_list = any(isinstance(value, ast.Starred) for value in values)
+            found.setdefault(str(node.args[place].value), set()).add(None if is_list else len(values))  # type: ignore[attr-defined]
+    return found
+
+
+# ---- The contracts' errors
+
+
+def declared(*names: str) -> dict[str, int]:
+    """The errors in these contracts' ABIs → how many values they have."""
+    entries = [entry for name in names for entry in abi.artifact(name).abi if entry["type"] == "error"]
+    return {entry["name"]: len(entry["inputs"]) for entry in entries}
+
+
+def test_every_refusal_is_an_error_of_the_contracts_with_all_its_values() -> None:
+    known = declared("ComputeOracle", "Disputes", "ModelRegistry", "MerkleProof", "StakeLibrary")
+    for name, counts in refusals().items():
+        assert counts <= {known[name], None}, name
+
+
+def test_every_error_of_the_oracle_is_a_refusal() -> None:
+    elsewhere = {
+        "PaymentWithoutCall",
+        "CountOutOfRange",
+        "NotPowerOfTwo",
+    }  # no entry point's; no job's and no answer's tree
+    foreign = set(declared("IModelRegistry"))
+    assert set(declared("ComputeOracle", "Disputes")) - foreign - elsewhere <= set(refusals())
 
 
 # ---- Outcomes
@@ -404,7 +444,6 @@ def test_a_stepwise_execution_lengthens_the_challenge_once() -> None:
     before = challenge_end(life.record)
     life.do("dan", extend_challenge, life.job, result(lie, 0), life.input(0))
     assert challenge_end(life.record) == before + 16
-    assert life.registry.begun == {life.data.rows[0]}
     assert life.refusal("dan", extend_challenge, life.job, result(lie, 1), life.input(1))[0] == "AlreadyExtended"
     assert life.refusal("dan", refute, life.job, result(lie, 0), life.input(0))[0] == "ExecutionUnfinished"
     assert life.refusal("dan", execute_job, life.job, b"".join(life.data.rows))[0] == "BadRows"

@@ -118,11 +118,6 @@ class Models:
             raise Refused("ExecutionUnfinished", model_id, row_leaf)
         return self.execute(model_id, self.rows[row_leaf])
 
-    def begin(self, model_id: bytes, row: bytes) -> None:
-        if len(row) != ROW_LENGTH:
-            raise Refused("WrongRowLength", len(row), ROW_LENGTH)
-        self.rows[merkle.input_leaf(row)] = row
-
     def is_finished(self, model_id: bytes, row_leaf: bytes) -> bool:
         """Whether the chain has the output of a stepwise execution."""
         _, finished, _, _ = self.registry.read("progressOf", model_id, row_leaf)
@@ -205,7 +200,7 @@ class Arena:
         """A contract with this code."""
         length = len(runtime) // 2
         creation = f"60{length:02x}600c60003960{length:02x}6000f3" + runtime
-        return ChecksumAddress(self.chain.deploy(creation))  # type: ignore[arg-type]
+        return ChecksumAddress(self.chain.deploy(creation))
 
 
 MIN_SEAT_STAKE = keccak(text="minSeatStake(bytes32,uint256)")[:4]

@@ -9,7 +9,6 @@ from collections.abc import Callable, Iterable, Sequence
 from functools import cache, lru_cache
 from typing import Any
 
-from eth_abi import encode as abi_encode
 from eth_utils import keccak, to_canonical_address
 
 from contracts import specification as spec
@@ -74,7 +73,7 @@ def tails(each: Sequence[Tail]) -> Tail:
 @lru_cache(maxsize=1_024)
 def job_words(job: Job) -> bytes:
     """A job's 20 words."""
-    return abi_encode([JOB], [job.as_tuple()])
+    return address_word(job.requester) + word(job.nonce) + terms_of(job.terms)
 
 
 def result_of(result: ResultProof) -> Tail:
@@ -119,7 +118,22 @@ def calls_of(calls: Sequence[tuple[Any, Sequence[Any]]]) -> Tail:
 
 
 def terms_of(terms: Terms) -> bytes:
-    return abi_encode([TERMS], [terms.as_tuple()])
+    """A job's terms, 18 words."""
+    return static(TERMS_TYPES, terms.as_tuple())
+
+
+def static(types: Sequence[str], values: Sequence[Any]) -> bytes:
+    """Values of one word each."""
+    return b"".join([word_of(kind, value) for kind, value in zip(types, values, strict=True)])
+
+
+def word_of(kind: str, value: Any) -> bytes:
+    """A value of this type in its word."""
+    if kind == "address":
+        return address_word(value)
+    if kind.startswith("bytes"):
+        return bytes(value).ljust(32, b"\0")
+    return word(int(value))
 
 
 def text_of(text: str) -> Tail:

@@ -13,25 +13,28 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, fields, is_dataclass
 from typing import Any
 
 from eth_typing import ChecksumAddress
 
 from contracts.commitment import DATA_UNAVAILABLE
 from contracts.compute_oracle import SeatRef
-from contracts.job import NOBODY, Outcome, Phase
+from contracts.job import NOBODY, Job, Outcome, Phase
 from contracts.specification.books import stake_before, total_stake
 from contracts.specification.phases import phase
 from contracts.specification.state import Environment, Event, JobRecord, NodeKey, Party, State
-from contracts.specification.vote import open_demands, refuted_roots
-from tests.invariants.arena import Arena
+from contracts.specification.vote import open_demands, refuted_roots, result_roots
+from tests.invariants.arena import CHALLENGERS, REQUESTERS, WORKERS, Arena
 from tests.invariants.calldata import NAMES
 from tests.invariants.lockstep import Circumstances
+from tests.invariants.observables import verdict_views
 from tests.invariants.scheme import Scheme
 
+FIRST_SECOND = 1_700_000_000
 LOOK_AROUND = 16  # calls between two comparisons of everything
 MOST_JOBS = 4
+GROUPS = (("worker", WORKERS), ("requester", REQUESTERS), ("challenger", CHALLENGERS))
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,7 +53,8 @@ class Move:
         return NAMES[self.entry_point]
 
     def __str__(self) -> str:
-        return f"{self.name} by {self.sender[:8]} with {self.value} wei"
+        paid = f" with {self.value} wei" if self.value else ""
+        return f"{self.name} by {PLAYERS.get(self.sender, self.sender)}{paid}: {shown(self.arguments)}"
 
 
 class Driver:
@@ -64,13 +68,16 @@ class Driver:
         self.nonce = 0
         self.counts: Counter[str] = Counter() if counts is None else counts
         self.calls = 0
+        self.trace: list[str] | None = None
+        """What was done, if somebody wants to know."""
 
     # One call
 
     def play(self, move: Move) -> bool:
         """Make the call on both sides; whether it succeeded. AssertionError where a rule is broken."""
         self.calls += 1
-        before = self.state
+        if self.trace is not None:
+            self.trace.append(f"{self.now - FIRST_SECOND:>6} s, block {self.chain.number}: {move}")
         played = self.lockstep.play(
             move.sender,
             move.entry_point,
@@ -87,17 +94,17 @@ class Driver:
             return False
         self.counts[move.name] += 1
         for event in played.events:
-            self._watch(event, before)
+            self._watch(event)
         return True
 
-    def _watch(self, event: Event, before: State) -> None:
+    def _watch(self, event: Event) -> None:
         """Count what happened and hold it against the promises."""
         self.counts[f"event {event.name}"] += 1
         args = event.args
         if event.name == "CommitSkipped":
             self.counts[f"skipped 0x{args['reason'].hex()}"] += 1
         if event.name == "Settled":
-            self._watch_settlement(self.jobs[args["jobId"]], before)
+            self._watch_settlement(self.jobs[args["jobId"]])
         elif event.name == "SeatsReleased":
             self._watch_release(self.jobs[args["jobId"]], args)
 
@@ -111,7 +118,7 @@ class Driver:
                 beside = " beside a lie" if len(self.roots(scheme)) > 1 else ""
                 self.counts[honest[root] + beside] += 1
 
-    def _watch_settlement(self, scheme: Scheme, before: State) -> None:
+    def _watch_settlement(self, scheme: Scheme) -> None:
         record = self.record(scheme)
         self.counts[f"outcome {how_it_ended(record)}"] += 1
         if not scheme.guarded:
@@ -160,7 +167,7 @@ class Driver:
     def roots(self, scheme: Scheme) -> list[bytes]:
         """The revealed result roots, in order of commitment."""
         roots = (seats.root for seats in self.record(scheme).seats.values())
-        return list(dict.fromkeys(root for root in roots if root not in (None, DATA_UNAVAILABLE)))  # type: ignore[misc]
+        return list(dict.fromkeys(root for root in roots if root not in (None, DATA_UNAVAILABLE)))
 
     def unrefuted(self, scheme: Scheme) -> list[bytes]:
         """Those that nobody refuted."""
@@ -198,6 +205,9 @@ class Driver:
             record = self.record(scheme)
             if record.outcome != Outcome.OPEN and is_released(record):
                 self.counts["jobs finished"] += 1
+                claim = scheme.claim_of(record.winner) if record.winner else scheme.truth
+                if claim:
+                    self.lockstep.observer.compare(verdict_views(self.state, scheme.id, claim))
                 del self.jobs[scheme.id], self.state.jobs[scheme.id]
 
     # Time
@@ -220,22 +230,36 @@ class Driver:
         )
 
 
+PLAYERS = {who: f"{kind} {number}" for kind, group in GROUPS for number, who in enumerate(group)}
+
+
+def shown(value: Any) -> str:
+    """A move's arguments in short: words by their beginning, players by name, the job by its number."""
+    if isinstance(value, Job):
+        return f"job {value.nonce}"
+    if isinstance(value, bytes):
+        return value[:4].hex() + ("…" if len(value) > 4 else "")
+    if isinstance(value, str):
+        return PLAYERS.get(value, value)  # type: ignore[call-overload,no-any-return]
+    if is_dataclass(value):
+        return f"{type(value).__name__}({', '.join(shown(getattr(value, field.name)) for field in fields(value))})"
+    if callable(value):
+        return str(value.__name__)
+    return f"[{', '.join(map(shown, value))}]" if isinstance(value, list | tuple) else str(value)
+
+
 def how_it_ended(record: JobRecord) -> str:
     """The outcome, and what led to it."""
     how = record.outcome.name
     if record.outcome == Outcome.EXPIRED:
         return how + (" undrawn" if record.drawn_at is None else " with too few seats")
     if record.true_root is not None:
-        return how + (" by execution" if record.winner in _voted(record) else " by execution alone")
+        return how + (" by execution" if record.winner in result_roots(record) else " by execution alone")
     if record.refuters:
         return how + " after a refutation"
-    if any(open_demands(record, root) for root in _voted(record)):
+    if any(open_demands(record, root) for root in result_roots(record)):
         return how + " after a silence"
     return how
-
-
-def _voted(record: JobRecord) -> set[bytes | None]:
-    return {seats.root for seats in record.seats.values()}
 
 
 def is_released(record: JobRecord) -> bool:

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import replace
 from random import Random
+from typing import Any
 
 from eth_typing import ChecksumAddress
 
@@ -12,7 +14,7 @@ from contracts import specification as spec
 from contracts.commitment import DATA_UNAVAILABLE
 from contracts.disputes import Node
 from contracts.gold import GoldItem, GoldTree
-from contracts.job import Job, Phase, Terms, quorum_bounds
+from contracts.job import NOBODY, Job, Phase, Terms, quorum_bounds
 from contracts.signed_commit import SignedCommit
 from contracts.specification.books import free, taken_lanes
 from contracts.specification.disputes import bond_for
@@ -94,12 +96,12 @@ def make_terms(driver: Driver, rng: Random) -> tuple[Terms, Scheme] | None:
         response_window=SHORT,
     )
     terms = with_consumer(driver, terms, rng)
-    gold, is_gold_right = make_gold(truth, items, rng) if rng.random() < 0.4 else (None, True)
+    gold, is_gold_right = make_gold(truth, items, rng) if rng.random() < 0.5 else (None, True)
     if gold:
-        terms = replace(terms, gold_root=gold.root, gold_count=gold.count, audit_bond=rng.choice((1, 2 * 10**9 + 1)))
+        terms = with_audit(terms, gold, rng)
     job = Job(REQUESTERS[0], 0, terms)
-    guarded = rng.random() < 0.75
-    return terms, Scheme(job, b"", model, data, truth, malformed is not None, gold, is_gold_right, guarded)
+    is_dry, guarded = rng.random() < 0.12, rng.random() < 0.75
+    return terms, Scheme(job, b"", model, data, truth, malformed is not None, gold, is_gold_right, is_dry, guarded)
 
 
 def with_consumer(driver: Driver, terms: Terms, rng: Random) -> Terms:
@@ -109,6 +111,17 @@ def with_consumer(driver: Driver, terms: Terms, rng: Random) -> Terms:
     places = driver.arena
     consumer = rng.choice((places.listener, places.listener, places.refuser, places.burner, CHALLENGERS[1]))
     return replace(terms, consumer=consumer, callback_gas=rng.choice((0, CALLBACK_GAS, HUNGRY_GAS)))
+
+
+def with_audit(terms: Terms, gold: GoldTree, rng: Random) -> Terms:
+    """As a rule with time to open something."""
+    return replace(
+        terms,
+        gold_root=gold.root,
+        gold_count=gold.count,
+        audit_bond=rng.choice((1, 2 * 10**9 + 1)),
+        challenge_window=terms.challenge_window + rng.choice((0, SHORT, 2 * SHORT)),
+    )
 
 
 def make_gold(truth: Claim, items: int, rng: Random) -> tuple[GoldTree, bool]:
@@ -191,10 +204,10 @@ def choose_tickets(driver: Driver, scheme: Scheme, worker: ChecksumAddress, rng:
 
 def relay(driver: Driver, scheme: Scheme, rng: Random) -> Move | None:
     """Signed commitments of some workers, some of which will be skipped."""
-    signed = []
+    signed: list[SignedCommit] = []
     for worker in rng.sample(WORKERS, rng.randint(1, 3)):
         tickets = choose_tickets(driver, scheme, worker, rng)
-        if tickets or rng.random() < 0.15:
+        if tickets or (signed and rng.random() < 0.3):
             signed.append(sign(driver, scheme, worker, tickets, rng))
     return Move(spec.commit_for, rng.choice(EVERYBODY), (scheme.job, signed)) if signed else None
 
@@ -228,6 +241,9 @@ def make_plan(driver: Driver, scheme: Scheme, worker: ChecksumAddress, rng: Rand
     """Honest, lying alone, lying with others, without data, or sealing a root that is no tree's; some never reveal."""
     roll = rng.random()
     root, claim, wrong = scheme.truth.root, scheme.truth, None
+    if scheme.is_dry and roll < 0.8:
+        word = DATA_UNAVAILABLE if roll < 0.7 else rng.randbytes(32)
+        return seal(driver, scheme, worker, word, None, None, rng)
     if roll > 0.9:
         # No data; or a word that begins like the true root, any word, or another's commitment: nobody can answer for those.
         others = [plan.commitment for plan in scheme.plans.values()]
@@ -287,9 +303,9 @@ def challenge(driver: Driver, scheme: Scheme, rng: Random) -> Move | None:
     roll = rng.random()
     if roll < 0.02:
         return Move(spec.execute_job, rng.choice(EVERYBODY), (scheme.job, b"".join(scheme.data.rows)))
-    if scheme.gold and roll < 0.25:
-        return accuse(driver, scheme, rng)
-    if roll < 0.35 and scheme.model is arena.LARGE:
+    if scheme.gold and roll < 0.35 and (move := accuse(driver, scheme, rng)):
+        return move
+    if roll < 0.35 and scheme.model is arena.LARGE and (not driver.record(scheme).is_extended or roll < 0.1):
         return extend(driver, scheme, rng)
     return rng.choice((refute, demand, answer, answer, judge))(driver, scheme, rng)
 
@@ -374,9 +390,11 @@ def answer_of(scheme: Scheme, node: NodeKey, by: ChecksumAddress) -> Move:
 def accuse(driver: Driver, scheme: Scheme, rng: Random) -> Move | None:
     """Open an item of the verification set against a root, as a rule one that says otherwise."""
     roots = [root for root in driver.unrefuted(scheme) if scheme.claim_of(root)]
-    if not roots or not scheme.gold:
+    record = driver.record(scheme)
+    is_late = driver.now >= demand_end(record, 0) - scheme.terms.response_window
+    if not roots or not scheme.gold or (is_late and rng.random() < 0.95):
         return None
-    accusations = driver.record(scheme).accusations
+    accusations = record.accusations
     cases = [(position, root) for root in roots for position in range(scheme.gold.count)]
     contradicting = [case for case in cases if case not in accusations and contradicts(scheme, *case)]
     position, root = rng.choice(contradicting if contradicting and rng.random() < 0.9 else cases)
@@ -446,7 +464,7 @@ def finish_job(driver: Driver, scheme: Scheme, rng: Random) -> Move | None:
     for node, made in record.demands.items():
         if not made.is_released:
             kinds.append(Move(spec.release_bond, by, (scheme.job, Node(*node))))
-    if scheme.terms.consumer != arena.NOBODY and not record.is_delivered and rng.random() < 0.7:
+    if scheme.terms.consumer != NOBODY and not record.is_delivered and (listens(driver, scheme) or rng.random() < 0.3):
         kinds.append(delivery(driver, scheme, by))
     if len(kinds) > 1 and rng.random() < 0.2:
         return together(rng.sample(kinds, rng.randint(2, len(kinds))))
@@ -454,15 +472,23 @@ def finish_job(driver: Driver, scheme: Scheme, rng: Random) -> Move | None:
 
 
 def delivery(driver: Driver, scheme: Scheme, by: ChecksumAddress) -> Move:
-    places = driver.arena
-    does_listen = scheme.terms.consumer not in (places.refuser, places.burner)
-    return Move(spec.deliver, by, (scheme.job,), circumstances=(does_listen,))
+    return Move(spec.deliver, by, (scheme.job,), circumstances=(listens(driver, scheme),))
+
+
+def listens(driver: Driver, scheme: Scheme) -> bool:
+    """Whether the job's consumer takes the message."""
+    return scheme.terms.consumer not in (driver.arena.refuser, driver.arena.burner)
 
 
 def together(moves: list[Move]) -> Move:
     """Several unpaid moves of one sender in one transaction."""
-    calls = [(move.entry_point, (*move.arguments, *move.circumstances)) for move in moves]
+    calls = [(move.entry_point, (*move.arguments, *circumstances_of(move))) for move in moves]
     return Move(spec.multicall, moves[0].sender, (calls,))
+
+
+def circumstances_of(move: Move) -> Sequence[Any]:
+    """Those that are known beforehand."""
+    return () if callable(move.circumstances) else move.circumstances
 
 
 # What the guard of a job must do before time passes

@@ -4,12 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
 
 from eth_utils import keccak
 
 from contracts.commitment import DATA_UNAVAILABLE, digest_of, tag_of
 from contracts.job import NOBODY, Execution, Outcome
-from contracts.specification.books import locked, party_of, taken_lanes, total_stake
+from contracts.merkle import depth_of, last_level
+from contracts.specification import is_verdict
+from contracts.specification.books import locked, party_of, stake_before, taken_lanes, total_stake
+from contracts.specification.disputes import bond_for
 from contracts.specification.phases import phase, phase_end
 from contracts.specification.state import Address, Demand, Environment, JobRecord, NodeKey, Party, Seats, State
 from contracts.specification.vote import (
@@ -21,8 +25,11 @@ from contracts.specification.vote import (
     seats_on,
     standing_roots,
 )
-from tests.invariants.calldata import JOB, address_word, job_words, word
+from tests.invariants.calldata import JOB, NODE, address_word, blob, job_words, pack, word, words
 from tests.invariants.fast_chain import FastChain
+
+if TYPE_CHECKING:  # the world looks through these eyes, too
+    from tests.contracts.world import Claim
 
 
 def selector(name: str, *types: str) -> bytes:
@@ -36,9 +43,12 @@ PHASE_OF = selector("phaseOf", JOB)
 PHASE_END = selector("phaseEnd", JOB)
 SEAT_AT = selector("seatAt", "address", "uint256")
 TALLY_OF = selector("tallyOf", "bytes32", "bytes32")
-DEMAND_OF = selector("demandOf", "bytes32", "(bytes32,uint256,uint256)")
+DEMAND_OF = selector("demandOf", "bytes32", NODE)
 EXECUTOR_OF = selector("executorOf", "bytes32")
 AUDIT_OF = selector("auditOf", "bytes32")
+STAKE_BEFORE = selector("stakeBefore", "address", "uint256")
+BOND_FOR = selector("bondFor", JOB, NODE)
+VERDICT = selector("verdict", "bytes32", "uint256", "bytes", "bytes32[]")
 IS_ACCUSED = selector("isAccused", "bytes32", "uint256", "bytes32")
 
 
@@ -97,8 +107,11 @@ class Observer:
         yield total_view(state)
         workers = {worker for record in state.jobs.values() for worker in record.seats}
         yield from (account_view(state, who) for who in state.parties.keys() | workers)
+        for worker in workers:
+            yield from history_views(state, worker)
         for job_id, record in state.jobs.items():
             yield from self.job_views(job_id, record, env, None)
+            yield from bond_views(state, record, env)
 
     def job_views(
         self, job_id: bytes, record: JobRecord, env: Environment, earlier: JobRecord | None
@@ -106,7 +119,10 @@ class Observer:
         """All of a job, or all that is not as it was earlier."""
         yield self.state_view(job_id, record)
         yield from phase_views(record, env)
-        yield from (tally_view(job_id, record, root) for root in result_roots(record) | {DATA_UNAVAILABLE, bytes(32)})
+        if earlier is None:
+            yield from (tally_view(job_id, record, root) for root in (DATA_UNAVAILABLE, bytes(32)))
+        if earlier is None or _votes(earlier) != _votes(record):
+            yield from (tally_view(job_id, record, root) for root in result_roots(record))
         for worker, seats in record.seats.items():
             if not seats.is_released and not (earlier and earlier.seats.get(worker) is seats):
                 yield seat_view(job_id, record, worker, seats)
@@ -170,11 +186,12 @@ def started_at(record: JobRecord) -> int:
     return record.drawn_at
 
 
-def phase_views(record: JobRecord, env: Environment) -> Iterator[View]:
+def phase_views(record: JobRecord, env: Environment, is_end_asked: bool = True) -> Iterator[View]:
     """Where a job stands."""
     words = job_words(record.job)
     yield View("the phase", PHASE_OF + words, word(phase(record, env)))
-    yield View("the phase's end", PHASE_END + words, word(phase_end(record, env)))
+    if is_end_asked:
+        yield View("the phase's end", PHASE_END + words, word(phase_end(record, env)))
 
 
 def account_view(state: State, who: Address) -> View:
@@ -182,6 +199,34 @@ def account_view(state: State, who: Address) -> View:
     lanes = sum(1 << lane for lane in taken_lanes(state, who))
     numbers = (party.bonded, locked(state, who), lanes, party.unbonding, party.ready_at, party.credit)
     return View(f"the account of {who}", ACCOUNT_OF + address_word(who), b"".join(map(word, numbers)))
+
+
+def history_views(state: State, who: Address) -> Iterator[View]:
+    """What somebody had bonded before some blocks: around three of the changes."""
+    stakes = party_of(state, who).stakes
+    changes = {stakes[place][0] for place in (0, len(stakes) // 2, len(stakes) - 1) if stakes}
+    for number in changes | {number + 1 for number in changes}:
+        question = STAKE_BEFORE + address_word(who) + word(number)
+        yield View(f"{who}'s stake before block {number}", question, word(stake_before(state, who, number)))
+
+
+def bond_views(state: State, record: JobRecord, env: Environment) -> Iterator[View]:
+    """What demands would cost now."""
+    last = last_level(depth_of(record.terms.item_count))
+    for root in result_roots(record):
+        for level in {0, last}:
+            question = BOND_FOR + job_words(record.job) + root + word(level) + word(0)
+            yield View(f"the bond at level {level}", question, word(bond_for(state, env, record, root, level)))
+
+
+def verdict_views(state: State, job_id: bytes, claim: Claim) -> Iterator[View]:
+    """Whether the outputs of a claim are the job's verdicts: of the first and the last item, and of each as the other."""
+    last = len(claim.outputs) - 1
+    for index, shown in ((0, 0), (last, last), (last, 0), (last + 1, last)):
+        output, siblings = claim.outputs[shown], claim.tree.proof(shown)
+        answer = is_verdict(state, job_id, index, output, siblings)
+        question = VERDICT + pack(job_id, word(index), blob(output), words(siblings))
+        yield View(f"the verdict on item {index}", question, word(answer))
 
 
 def total_view(state: State) -> View:
@@ -230,6 +275,12 @@ def audit_views(job_id: bytes, record: JobRecord) -> Iterator[View]:
     for (position, root), is_open in record.accusations.items():
         question = IS_ACCUSED + job_id + word(position) + root
         yield View(f"the accusation of item {position}", question, word(is_open))
+
+
+def _votes(record: JobRecord) -> tuple[Any, ...]:
+    """What tallies are made of."""
+    roots = [seats.root for seats in record.seats.values()]
+    return roots, record.demands, record.refuters, record.bounties_released
 
 
 def _seated_since(record: JobRecord, earlier: JobRecord | None) -> set[Address]:

@@ -44,6 +44,8 @@ class Scheme:
     """Some row is not of the model's length."""
     gold: GoldTree | None
     is_gold_right: bool
+    is_dry: bool
+    """The data is nowhere to be had: hardly anybody has it."""
     guarded: bool
     """Somebody honest has the data and acts in time: no honest seat may be lost, no honest requester's bond."""
     plans: dict[ChecksumAddress, Plan] = field(default_factory=dict)
@@ -76,6 +78,8 @@ class Scheme:
 
     def claim_of(self, root: bytes) -> Claim | None:
         """The tree behind a root that somebody sealed."""
+        if root == self.truth.root:
+            return self.truth
         return next((plan.claim for plan in self.plans.values() if plan.root == root), None)
 
     def wrong_index(self, root: bytes) -> int | None:

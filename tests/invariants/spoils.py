@@ -17,6 +17,7 @@ from contracts.disputes import Gold, InputProof, Node, ResultProof
 from contracts.job import NOBODY, Job, Phase
 from contracts.signed_commit import SignedCommit
 from contracts.specification.books import free, stake_before
+from contracts.specification.phases import demand_end
 from contracts.specification.vote import decide
 from tests.invariants import moves
 from tests.invariants.arena import DATA_URI, EVERYBODY, GWEI, REQUESTERS, SEED_PROOF, WORKERS
@@ -107,7 +108,7 @@ def bad_creation(driver: Driver, rng: Random) -> Move | None:
             {},
         )
     )
-    changed = replace(terms, **bad)  # type: ignore[arg-type]
+    changed = replace(terms, **bad)
     value = changed.payment if bad else terms.payment + 1
     return Move(spec.create_job, rng.choice(REQUESTERS), (driver.nonce + 10**6, changed, DATA_URI), value)
 
@@ -131,7 +132,7 @@ def some_move(driver: Driver, scheme: Scheme, needed: Phase, rng: Random) -> Mov
         return Move(spec.settle, by, (job, root, ()))
     ended = (
         Move(spec.release, by, (job, root, [SeatRef(someone, 0)])),
-        Move(spec.deliver, by, (job,)),
+        moves.delivery(driver, scheme, by),
         Move(spec.release_bounty, by, (job, root)),
         Move(spec.release_bond, by, (job, node)),
     )
@@ -155,8 +156,10 @@ def some_move(driver: Driver, scheme: Scheme, needed: Phase, rng: Random) -> Mov
 def wrong_phase(driver: Driver, scheme: Scheme, rng: Random) -> Move | None:
     """An entry point of another phase."""
     needed = rng.choice(list(Phase))
-    if needed == driver.phase(scheme) and needed in (Phase.COMMITTING, Phase.DRAWING):
-        return None  # a commitment without a plan would only be a no-show; draws are for moves.move_job
+    if needed == driver.phase(scheme) == Phase.COMMITTING:
+        return None  # a commitment without a plan would only be a no-show
+    if needed == Phase.DRAWING and moves.is_drawable(driver, scheme):
+        return None  # jobs should also stay undrawn
     return some_move(driver, scheme, needed, rng)
 
 
@@ -176,6 +179,11 @@ def again(driver: Driver, scheme: Scheme, rng: Random) -> Move | None:
     if now == Phase.DRAWING:
         created = (scheme.job.nonce, scheme.terms, DATA_URI)
         done.append(Move(spec.create_job, scheme.job.requester, created, scheme.terms.payment))
+    if now == Phase.COMMITTING:
+        for who, seats in record.seats.items():
+            if scheme.plans[who].commitment == seats.commitment:
+                tickets = driver.winners(scheme, who)[: seats.count]
+                done.append(Move(spec.commit, who, (scheme.job, seats.lane, seats.commitment, bytes(32), tickets)))
     if now == Phase.REVEALING:
         shown = [who for who, seats in record.seats.items() if seats.root == scheme.plans[who].root]
         done += [Move(spec.reveal, by, (scheme.job, scheme.plans[who].root, [scheme.opening(who)])) for who in shown]
@@ -275,6 +283,10 @@ def bad_dispute(driver: Driver, scheme: Scheme, rng: Random) -> Move | None:
             (replace(result, index=rng.choice(HUGE)), given),
         )
     )
+    demands = driver.record(scheme).demands
+    late = [node for node in driver.open_nodes(scheme) if driver.now >= demands[node].answer_by]
+    if late and scheme.claim_of(late[0][0]) and rng.random() < 0.5:
+        return moves.answer_of(scheme, late[0], by)
     choice = rng.random()
     if choice < 0.6:
         return Move(spec.refute, by, (scheme.job, *wrong))
@@ -282,10 +294,6 @@ def bad_dispute(driver: Driver, scheme: Scheme, rng: Random) -> Move | None:
         return Move(spec.answer_leaf, by, (scheme.job, *wrong))
     if choice < 0.85:
         return Move(spec.extend_challenge, by, (scheme.job, *wrong))
-    demands = driver.record(scheme).demands
-    late = [node for node in driver.open_nodes(scheme) if driver.now >= demands[node].answer_by]
-    if late and choice < 0.95 and scheme.claim_of(late[0][0]):
-        return moves.answer_of(scheme, late[0], by)
     level = rng.choice((0, scheme.last_level, scheme.last_level + 1))
     nodes, siblings = scheme.truth.nodes(0, 0)
     return Move(spec.answer, by, (scheme.job, Node(root, level, 0), nodes[: rng.choice((1, 3, 16))], siblings))
@@ -297,13 +305,17 @@ def bad_demand(driver: Driver, scheme: Scheme, rng: Random) -> Move | None:
         return None
     by, root = rng.choice(EVERYBODY), rng.choice(driver.roots(scheme))
     level, index = rng.randrange(scheme.last_level + 2), rng.choice((rng.randrange(1 << scheme.depth), *HUGE))
-    if rng.random() < 0.2:
+    record = driver.record(scheme)
+    late = [root for root in driver.unrefuted(scheme) if (root, 0, 0) not in record.demands]
+    if late and driver.now >= demand_end(record, 0):
+        root, level, index = late[0], 0, 0
+    elif rng.random() < 0.2:
         root = rng.choice((root[:29] + b"\5\5\5", DATA_UNAVAILABLE, bytes(32)))
     elif rng.random() < 0.4 and level <= scheme.last_level:
         index %= max(scheme.width(level), 1)
         bond = moves.demand_of(driver, scheme, (root, level, index), by).value
         return Move(spec.demand, by, (scheme.job, Node(root, level, index)), rng.choice((bond - 1, 0, 2**89)))
-    return Move(spec.demand, by, (scheme.job, Node(root, level, index)), PLENTY)
+    return Move(spec.demand, by, (scheme.job, Node(root, level, index)), rng.choice((PLENTY, PLENTY, 2**89)))
 
 
 def bad_gold(driver: Driver, scheme: Scheme, rng: Random) -> Move | None:
