@@ -48,6 +48,8 @@ CHAIN_ID = 1
 DATA_URI = "ipfs://rows"
 SEED_PROOF = b"proof"
 EXECUTION_GAS_LIMIT = 1_000_000
+STEPWISE_GAS_LIMIT = 4_000
+"""The model takes more than this."""
 
 
 class Model:
@@ -152,12 +154,17 @@ class World:
     """A deployment with its own chain. `code` replaces the bytecode of contracts by name."""
 
     def __init__(
-        self, code: Mapping[str, str] | None = None, bounds: Bounds = BOUNDS, seed_source: str = "FixedSeed"
+        self,
+        code: Mapping[str, str] | None = None,
+        bounds: Bounds = BOUNDS,
+        seed_source: str = "FixedSeed",
+        execution_gas_limit: int = EXECUTION_GAS_LIMIT,
+        measured: bool = True,
     ) -> None:
         self.chain = FastChain()
         self.code = dict(code or {})
         self.bounds = bounds
-        registry = self.deploy("ModelRegistry", ("uint256",), (EXECUTION_GAS_LIMIT,))
+        registry = self.deploy("ModelRegistry", ("uint256",), (execution_gas_limit,))
         seeds = self.deploy(seed_source)
         disputes = self.deploy("Disputes", ("address", "uint256"), (registry, bounds.reference_price))
         address = self.deploy(
@@ -172,7 +179,9 @@ class World:
         self.observer = Observer(self.chain, self.address)
         self.forced = 0
         self.registry.send(party("registrant"), "register", [], MODEL.program)
-        self.least_stake = int(self.oracle.read("minSeatStake", MODEL.id, 300))
+        if execution_gas_limit == STEPWISE_GAS_LIMIT and measured:
+            self.execute_in_steps(b"\xff" * MODEL.network.row_length)  # which measures the model
+        self.least_stake = int(self.oracle.read("minSeatStake", MODEL.id, 300)) if measured else GWEI
         self.twin: State = specification.deploy(
             Deployment(CHAIN_ID, self.address, bounds, TwinRegistry(self.registry), self._randomness, self._signer_of)
         )
@@ -257,6 +266,12 @@ class World:
     def _signer_of(self, signed: SignedCommit, job_id: bytes) -> ChecksumAddress | None:
         return signer_of(signed, CHAIN_ID, self.address, job_id)
 
+    def execute_in_steps(self, row: bytes) -> None:
+        """A row's execution in the registry, from its beginning to its end."""
+        (begun,) = self.registry.send(party("anyone"), "begin", MODEL.id, row)
+        state = begun.args["state"]
+        self.registry.send(party("anyone"), "advance", MODEL.id, merkle.input_leaf(row), state, 2**32 - 1)
+
     # What must hold after each call
 
     def check_money(self) -> None:
@@ -316,21 +331,24 @@ class World:
         item_count: int = 5,
         drawn: bool = True,
         rows: Mapping[int, bytes] | None = None,
+        gold: GoldTree | None = None,
         **changes: Any,
     ) -> Play:
         """A job whose jury is exactly these workers: each is given the stake of its seats, and every ticket wins. `rows`
-        stand in the data instead of its own, whatever their length.
+        stand in the data instead of its own, whatever their length; `gold` is the requester's verification set.
 
         Only for a world without other stake (all tickets win because the jury takes all stake there is).
         """
         data = DataSet(item_count, rows)
         n = sum(seats.values())
+        if gold:
+            changes |= {"gold_root": gold.root, "gold_count": gold.count}
         terms = self.terms(data, n, quorum if quorum is not None else n // 2 + 1, **changes)
         for worker, count in seats.items():
             self.stake(worker, count * terms.seat_stake)
         self.chain.roll()
         job = self.create("requester", terms)
-        play = Play(self, job, data, dict(seats))
+        play = Play(self, job, data, dict(seats), gold)
         if drawn:
             play.draw()
         return play
@@ -382,13 +400,15 @@ class Sealed:
 class Play:
     """One job, move by move; who does what is given by name."""
 
-    def __init__(self, world: World, job: Job, data: DataSet, seats: dict[str, int]) -> None:
+    def __init__(
+        self, world: World, job: Job, data: DataSet, seats: dict[str, int], gold: GoldTree | None = None
+    ) -> None:
         self.world = world
         self.job = job
         self.data = data
         self.seats = seats
-        outputs = [MODEL.run(row) if len(row) == MODEL.network.row_length else b"" for row in data.rows]
-        self.truth = Claim(outputs, {index: merkle.EMPTY_LEAF for index, output in enumerate(outputs) if not output})
+        self.gold = gold
+        self.truth = truth_of(data)
         self.id = job.id(CHAIN_ID, world.address)
         self.sealed: dict[str, Sealed] = {}
         self.lanes: dict[str, int] = {}
@@ -480,6 +500,9 @@ class Play:
     def refute(self, by: str, claim: Claim, index: int) -> None:
         self.world.send(by, "refute", self.job, claim.proof(index), self.data.proof(index))
 
+    def node(self, claim: Claim, level: int, index: int) -> Node:
+        return Node(claim.root, level, index)
+
     def bond(self, claim: Claim, level: int, index: int) -> int:
         """Wei that this demand costs now."""
         return int(self.world.oracle.read("bondFor", self.job.as_tuple(), (claim.root, level, index)))
@@ -487,7 +510,7 @@ class Play:
     def demand(self, by: str, claim: Claim, level: int, index: int, extra: int = 0) -> int:
         """Demand a node, paying `extra` wei too much; the bond."""
         bond = self.bond(claim, level, index)
-        self.world.send(by, "demand", self.job, Node(claim.root, level, index), value=bond + extra)
+        self.world.send(by, "demand", self.job, self.node(claim, level, index), value=bond + extra)
         return bond
 
     def answer(self, by: str, claim: Claim, level: int, index: int) -> None:
@@ -495,22 +518,26 @@ class Play:
         if level == merkle.last_level(self.data.depth):
             self.world.send(by, "answerLeaf", self.job, claim.proof(index), self.data.proof(index))
         else:
-            node = Node(claim.root, level, index)
+            node = self.node(claim, level, index)
             self.world.send(by, "answer", self.job, node, *claim.nodes(level, index))
 
     def execute(self, by: str) -> None:
         """Every row."""
         self.world.send(by, "executeJob", self.job, b"".join(self.data.rows))
 
-    def gold(self, *indices: int, wrong: Sequence[int] = ()) -> GoldTree:
-        """A verification set of these items; the requester has those of `wrong` wrong."""
-        return gold_of(self.truth, *indices, wrong=wrong)
+    def opened(self, index: int) -> Gold:
+        """The item of the verification set with this index."""
+        assert self.gold is not None
+        return self.gold.opening([item.index for item in self.gold.items].index(index))
 
-    def accuse(self, gold: Gold, claim: Claim, by: str = "requester") -> None:
-        self.world.send(by, "accuse", self.job, gold, claim.proof(gold.index))
+    def accuse(self, claim: Claim, index: int, by: str = "requester") -> list[Event]:
+        return self.world.send(by, "accuse", self.job, self.opened(index), claim.proof(index))
 
-    def judge(self, by: str, gold: Gold, claim: Claim) -> None:
-        self.world.send(by, "judge", self.job, gold, claim.proof(gold.index), self.data.proof(gold.index))
+    def judge(self, by: str, claim: Claim, index: int) -> None:
+        self.world.send(by, "judge", self.job, self.opened(index), claim.proof(index), self.data.proof(index))
+
+    def is_accused(self, claim: Claim, index: int) -> bool:
+        return bool(self.world.oracle.read("isAccused", self.id, self.opened(index).position, claim.root))
 
     def settle(self, root: Claim | bytes = bytes(32), *workers: str, by: str = "keeper") -> None:
         """Once every window is over; the workers' seats are released along with it."""
@@ -544,7 +571,7 @@ class Play:
         self.world.send("keeper", "releaseBounty", self.job, claim.root)
 
     def release_bond(self, claim: Claim, level: int, index: int) -> None:
-        self.world.send("keeper", "releaseBond", self.job, Node(claim.root, level, index))
+        self.world.send("keeper", "releaseBond", self.job, self.node(claim, level, index))
 
     # Clock
 
@@ -596,6 +623,12 @@ class Play:
         return self.world.account(someone).credit
 
 
+def truth_of(data: DataSet) -> Claim:
+    """The right results."""
+    outputs = [MODEL.run(row) if len(row) == MODEL.network.row_length else b"" for row in data.rows]
+    return Claim(outputs, {index: merkle.EMPTY_LEAF for index, output in enumerate(outputs) if not output})
+
+
 def gold_of(truth: Claim, *indices: int, wrong: Sequence[int] = ()) -> GoldTree:
     """A verification set of these items of a claim; those of `wrong` differ in a bit."""
     outputs = {index: truth.outputs[index] for index in indices}
@@ -612,4 +645,6 @@ def address_of(someone: str) -> ChecksumAddress:
 class NewWorld(Protocol):
     """Makes worlds; what a scenario is given, so that the same scenario can be played against changed contracts."""
 
-    def __call__(self, *, bounds: Bounds = ..., seed_source: str = ...) -> World: ...
+    def __call__(
+        self, *, bounds: Bounds = ..., seed_source: str = ..., execution_gas_limit: int = ..., measured: bool = ...
+    ) -> World: ...
