@@ -1,34 +1,41 @@
-"""Challenging: compute finds what is due against wrong roots and for the right one, the signer checks and sends it.
-
-Every wrong result root is refuted, every demand on the right one is answered, seated or not. A withheld root is demanded
-down, level by level, until a leaf is known that the chain's own execution contradicts; nothing is guessed, and no file of
-anybody else's is read.
-"""
+"""The signer's part while Challenging: it checks what compute found due (examination), and sends it."""
 
 from __future__ import annotations
 
-import logging
-from collections.abc import Iterator, Mapping
-from typing import Any
+from collections.abc import Mapping
+from hashlib import sha256
+from typing import Any, TypeAlias
 
 from contracts import gas_budget, merkle
 from contracts import job as protocol
-from contracts.disputes import InputProof, Node, ResultProof
+from contracts.disputes import Gold, InputProof, Node, ResultProof
 from contracts.endpoint import Call
 from contracts.errors import OracleRevert
-from contracts.job import Job, Phase
-from oracle_worker import disputes, policy
-from oracle_worker.chain_view import History, Sight
-from oracle_worker.computing import compute_tree, is_seated, prepare
-from oracle_worker.context import ComputeContext, SignerContext
-from oracle_worker.disputes import Action, Answer, GiveLeaf, GiveNodes, MakeDemand, MakeRefutation
-from oracle_worker.duties import send
-from oracle_worker.inference import JobInference
+from contracts.job import NOBODY, Job, Phase
+from contracts.model_registry import Model
+from contracts.tally import bounty
+from oracle_worker import policy
+from oracle_worker.chain_view import Sight
+from oracle_worker.context import SignerContext
+from oracle_worker.disputes import (
+    Action,
+    AdvanceExecution,
+    BeginExecution,
+    ExecuteJob,
+    ExtendChallenge,
+    GiveLeaf,
+    GiveNodes,
+    MakeDemand,
+    MakeJudgement,
+    MakeRefutation,
+)
 from oracle_worker.job_codec import BadMessage, action_from_json, job_from_json
 from oracle_worker.result import Nothing, Result, WorkerError
-from oracle_worker.result_tree import ResultTree
+from oracle_worker.sending import send
 
-log = logging.getLogger(__name__)
+STEPS = ("extend_challenge", "begin", "advance")
+"""Duties after which the next one of an execution in steps can be found."""
+OnRoot: TypeAlias = MakeDemand | GiveNodes | GiveLeaf | MakeRefutation | ExtendChallenge
 
 
 class OwnResultWrong(WorkerError):
@@ -41,26 +48,6 @@ class OwnResultWrong(WorkerError):
         )
         self.job_id = job_id
         self.index = index
-
-
-def examine(context: ComputeContext, job: Job, data_uri: str) -> list[Action]:
-    """What is due in the job's disputes now, from one's own results (computed if they are not on disk) and the chain.
-
-    Raises DataError, WrongModel, ModelNotFound; PolicyRefusal for a job too large, unless this worker is seated in it.
-    """
-    sight = context.view.sight(job)
-    if sight.phase != Phase.CHALLENGING:
-        return []
-    history = context.view.history(sight)
-    if all(root in history.refuted for root in history.revealed):
-        return []
-    work = prepare(context, sight, data_uri, bounded=not is_seated(context, sight))
-    tree = compute_tree(context, work)
-    actions = list(_answers_due(sight, history, work, tree))
-    for root in history.revealed:
-        if root != tree.root and root not in history.refuted:
-            actions += _against(history, work, tree, root)
-    return actions
 
 
 def dispute(context: SignerContext, body: Mapping[str, Any]) -> Result:
@@ -76,9 +63,30 @@ def act(context: SignerContext, job: Job, action: Action) -> Result:
     duty = _name_of(action)
     if sight.phase != Phase.CHALLENGING:
         return Nothing(duty, f"the job is {sight.phase.name}")
-    tally = context.contracts.oracle.tally(sight.job_id, _root_of(action), sight.head.number)
+    match action:
+        case ExecuteJob(rows):
+            return _execute_job(context, sight, rows)
+        case MakeJudgement(gold, result, given):
+            return _judge(context, sight, gold, result, given)
+        case BeginExecution(row):
+            call = context.contracts.registry.begin(job.terms.model_id, row)
+            return send(context, duty, call, ("ExecutionExists",), deadline=_end(sight), urgent=True)
+        case AdvanceExecution(row_hash, state, channels):
+            call = context.contracts.registry.advance(job.terms.model_id, row_hash, state, channels)
+            overtaken = ("ExecutionOver", "StaleStep")
+            return send(
+                context, duty, call, overtaken, deadline=_end(sight), detail=f"{channels} channels", urgent=True
+            )
+        case _:
+            return _act_on_root(context, sight, action, duty)
+
+
+def _act_on_root(context: SignerContext, sight: Sight, action: OnRoot, duty: str) -> Result:
+    root = action.node.root if isinstance(action, MakeDemand | GiveNodes) else action.result.root
+    tally = context.contracts.oracle.tally(sight.job_id, root, sight.head.number)
     if tally.seats == 0 or tally.refuted:
         return Nothing(duty, "the root is refuted" if tally.refuted else "nobody revealed this root")
+    job = sight.job
     match action:
         case MakeDemand(node):
             return _demand(context, sight, node, tally.open_demands)
@@ -90,6 +98,10 @@ def act(context: SignerContext, job: Job, action: Action) -> Result:
             return _answer(context, sight, node, context.contracts.disputes.answer_leaf(job, result, given), duty)
         case MakeRefutation(result, given):
             return _refute(context, sight, result, given)
+        case ExtendChallenge(result, given):
+            call = context.contracts.disputes.extend_challenge(job, result, given)
+            overtaken = ("WrongPhase", "AlreadyRefuted", "AlreadyExtended")
+            return send(context, duty, call, overtaken, deadline=_end(sight), urgent=True)
 
 
 def _demand(context: SignerContext, sight: Sight, node: Node, open_demands: int) -> Result:
@@ -98,7 +110,8 @@ def _demand(context: SignerContext, sight: Sight, node: Node, open_demands: int)
     call = context.contracts.disputes.demand(sight.job, node, price)
     overtaken = ("WrongPhase", "AlreadyDemanded", "AlreadyRefuted", "DemandTooLate", "BondTooLow", "ParentNotAnswered")
     end = protocol.demand_end(sight.state, sight.job.terms, node.level)
-    return send(context, "demand", call, overtaken, deadline=end, detail=f"node {node.index} of level {node.level}")
+    detail = f"node {node.index} of level {node.level}"
+    return send(context, "demand", call, overtaken, deadline=end, detail=detail, urgent=True)
 
 
 def _answer(context: SignerContext, sight: Sight, node: Node, call: Call, duty: str) -> Result:
@@ -107,19 +120,70 @@ def _answer(context: SignerContext, sight: Sight, node: Node, call: Call, duty: 
         return Nothing(duty, "it is answered" if made.answered else "nobody demanded it")
     overtaken = ("WrongPhase", "NotDemanded", "AnswerTooLate", "AlreadyRefuted")
     detail = f"node {node.index} of level {node.level}"
-    return send(context, duty, call, overtaken, deadline=made.answer_by, detail=detail)
+    return send(context, duty, call, overtaken, deadline=made.answer_by, detail=detail, urgent=True)
 
 
 def _refute(context: SignerContext, sight: Sight, result: ResultProof, given: InputProof) -> Result:
     call = context.contracts.disputes.refute(sight.job, result, given)
-    end = protocol.challenge_end(sight.state, sight.job.terms)
     detail = f"item {result.index} of 0x{result.root.hex()}"
+    overtaken = ("WrongPhase", "AlreadyRefuted")
     try:
-        return send(context, "refute", call, ("WrongPhase", "AlreadyRefuted"), deadline=end, detail=detail)
+        return send(context, "refute", call, overtaken, deadline=_end(sight), detail=detail, urgent=True)
     except OracleRevert as refusal:
         if refusal.name == "LeafIsRight":
             raise OwnResultWrong(sight.job_id, result.index) from refusal
         raise
+
+
+def _execute_job(context: SignerContext, sight: Sight, rows: bytes) -> Result:
+    call = context.contracts.disputes.execute_job(sight.job, rows)
+    detail = f"{sight.job.terms.item_count} items"
+    return send(context, "execute_job", call, ("WrongPhase",), deadline=_end(sight), detail=detail, urgent=True)
+
+
+def _judge(context: SignerContext, sight: Sight, gold: Gold, result: ResultProof, given: InputProof) -> Result:
+    """Judge an accusation if it still pays."""
+    if not context.contracts.disputes.is_accused(sight.job_id, gold.position, result.root, sight.head.number):
+        return Nothing("judge", "it is judged, or nobody accused it")
+    model = context.contracts.registry.model(sight.job.terms.model_id)
+    gain = _gain_of_judging(context, sight, model, gold, result, given)
+    price = sight.head.base_fee + context.transactor.fees.tip_ceiling
+    cost = price * gas_budget.refutation(model.execution_gas, sight.depth, model.row_length)
+    if gain < cost:
+        return Nothing("judge", f"it would earn {gain} wei and may cost {cost}")
+    call = context.contracts.disputes.judge(sight.job, gold, result, given)
+    detail = f"item {gold.index} of 0x{result.root.hex()}"
+    return send(context, "judge", call, ("WrongPhase", "NotAccused"), deadline=_end(sight), detail=detail, urgent=True)
+
+
+def _gain_of_judging(
+    context: SignerContext, sight: Sight, model: Model, gold: Gold, result: ResultProof, given: InputProof
+) -> int:
+    """Wei that judging earns, by the chain's own execution: the root's bounty, half of the audit bond, or both."""
+    terms, disputes = sight.job.terms, context.contracts.disputes
+    right = merkle.EMPTY_LEAF
+    if len(given.row) == model.row_length:
+        right = merkle.result_leaf(gold.index, _output(context, sight, model, given.row))
+    tally = context.contracts.oracle.tally(sight.job_id, result.root, sight.head.number)
+    gain = 0
+    if result.leaf != right and not tally.refuted:
+        gain += bounty(tally.seats, terms.seat_stake)
+    is_gold_wrong = merkle.result_leaf(gold.index, gold.output) != right
+    if is_gold_wrong and disputes.audit(sight.job_id, sight.head.number).executor == NOBODY:
+        gain += terms.audit_bond // 2
+    return gain
+
+
+def _output(context: SignerContext, sight: Sight, model: Model, row: bytes) -> bytes:
+    """What the chain computes for a row; of a stepwise model, once its execution is finished."""
+    model_id = sight.job.terms.model_id
+    if model.stepwise:
+        return context.contracts.registry.output_of(model_id, sha256(row).digest())
+    return context.contracts.registry.execute(model_id, row)
+
+
+def _end(sight: Sight) -> int:
+    return protocol.challenge_end(sight.state, sight.job.terms)
 
 
 def _bond(context: SignerContext, sight: Sight, node: Node, open_demands: int) -> int:
@@ -141,47 +205,15 @@ def _check_bond(context: SignerContext, sight: Sight, bond: int) -> None:
         )
 
 
-def _answers_due(sight: Sight, history: History, work: JobInference, tree: ResultTree) -> Iterator[Action]:
-    for made in history.open_demands():
-        node = made.node
-        if node.root != tree.root or sight.head.timestamp >= made.answer_by:
-            continue
-        given = disputes.answer(tree, node.level, node.index)
-        if isinstance(given, Answer):
-            yield GiveNodes(node, given.nodes, given.siblings)
-        else:
-            result = ResultProof(node.root, node.index, given.leaf, given.siblings)
-            yield GiveLeaf(result, _input_proof(work, node.index))
-
-
-def _against(history: History, work: JobInference, tree: ResultTree, root: bytes) -> Iterator[Action]:
-    """The next step against one wrong root."""
-    answers = {(node.level, node.index): nodes for node, nodes in history.answers.items() if node.root == root}
-    demanded = {(node.level, node.index) for node in history.demands if node.root == root}
-    match disputes.next_step(tree, root, answers, demanded):
-        case disputes.Demand(level, index):
-            yield MakeDemand(Node(root, level, index))
-        case disputes.Refute(index, leaf, siblings):
-            yield MakeRefutation(ResultProof(root, index, leaf, siblings), _input_proof(work, index))
-        case disputes.Wait(level, index):
-            log.info("0x%s: waiting for the answer to node %d of level %d", root.hex(), index, level)
-
-
-def _input_proof(work: JobInference, index: int) -> InputProof:
-    """The row and its proof; nothing past the job's items, where leaves are empty."""
-    if index >= work.data.plan.item_count:
-        return InputProof()
-    row, siblings = work.data.proof(index)
-    return InputProof(row, tuple(siblings))
-
-
-def _root_of(action: Action) -> bytes:
-    match action:
-        case MakeDemand(node) | GiveNodes(node, _, _):
-            return node.root
-        case GiveLeaf(result, _) | MakeRefutation(result, _):
-            return result.root
-
-
 def _name_of(action: Action) -> str:
-    return {MakeDemand: "demand", GiveNodes: "answer", GiveLeaf: "answer_leaf", MakeRefutation: "refute"}[type(action)]
+    return {
+        MakeDemand: "demand",
+        GiveNodes: "answer",
+        GiveLeaf: "answer_leaf",
+        MakeRefutation: "refute",
+        ExecuteJob: "execute_job",
+        MakeJudgement: "judge",
+        ExtendChallenge: "extend_challenge",
+        BeginExecution: "begin",
+        AdvanceExecution: "advance",
+    }[type(action)]

@@ -41,6 +41,11 @@ class Collection:
             self._path(job_id, cut, chunk).unlink(missing_ok=True)
             raise ChunkConflict(job_id, chunk, known, root)
 
+    def is_begun(self, job_id: bytes) -> bool:
+        """Whether any of a job's chunks is there."""
+        folder = self.folder / job_id.hex()
+        return folder.is_dir() and any(folder.iterdir())
+
     def missing(self, job_id: bytes, cut: ChunkPlan) -> list[int]:
         """The chunks whose root is not there."""
         folder = self.folder / job_id.hex()

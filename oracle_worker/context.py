@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
+from eth_account.signers.local import LocalAccount
 from eth_typing import ChecksumAddress
 
 from contracts.deployment import Contracts
@@ -13,10 +14,13 @@ from oracle_worker.chain_view import ChainView
 from oracle_worker.chunks import ChunkPlan, plan
 from oracle_worker.collection import Collection
 from oracle_worker.data import DataStore
+from oracle_worker.fetching import Fetching
 from oracle_worker.inference import Inference, ResultStore
 from oracle_worker.messages import Seal
 from oracle_worker.model_store import ModelStore
+from oracle_worker.relay import Relay
 from oracle_worker.settings import WorkerSettings
+from oracle_worker.tries import TryLog
 
 
 @dataclass(frozen=True)
@@ -44,15 +48,22 @@ class ComputeContext(Context):
     worker: ChecksumAddress | None = None
     speeds: dict[bytes, float] = field(default_factory=dict)
     """Rows a second by model id, measured once in each process."""
+    fetching: Fetching = field(default_factory=Fetching)
+    """What this process fetches now."""
 
 
 @dataclass(frozen=True)
 class SignerContext(Context):
-    """Holds the key. `secret` is what its salts are derived from."""
+    """Holds the key. `secret` is what its salts are derived from; `relay` is None where everything is sent from here."""
 
     transactor: Transactor
+    account: LocalAccount = field(repr=False)
     secret: bytes = field(repr=False)
     collection: Collection
+    tries: TryLog
+    relay: Relay | None = None
+    undelivered: set[bytes] = field(default_factory=set)
+    """Jobs whose consumer took gas and failed, as this process saw it: not told again, since each time costs as much."""
 
     @property
     def worker(self) -> ChecksumAddress:

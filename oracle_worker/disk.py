@@ -33,6 +33,19 @@ def write(path: Path, content: bytes) -> None:
         file.write(content)
 
 
+def write_once(path: Path, content: bytes) -> None:
+    """Write a small file unless it is there: where several processes race, the first one's stays."""
+    path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+    draft = path.parent / f"{_DRAFT}{secrets.token_hex(8)}"
+    try:
+        draft.write_bytes(content)
+        os.link(draft, path)
+    except FileExistsError:
+        return
+    finally:
+        draft.unlink(missing_ok=True)
+
+
 def evict(folder: Path, most_bytes: int, keep: frozenset[Path] = frozenset()) -> None:
     """Remove the files of a cache that were used longest ago until at most `most_bytes` are left."""
     files = []

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from typing import Protocol, TypeAlias
 
 from contracts import merkle
-from contracts.disputes import InputProof, Node, ResultProof
+from contracts.disputes import Gold, InputProof, Node, ResultProof
 from oracle_worker.result import WorkerError
 
 Position: TypeAlias = tuple[int, int]
@@ -64,6 +64,10 @@ class Refute:
     siblings: tuple[bytes, ...]
 
 
+Step: TypeAlias = Demand | Wait | Refute
+"""The next step against one root."""
+
+
 @dataclass(frozen=True, slots=True)
 class Answer:
     """The nodes of the next level below a demanded one, and the demanded one's path."""
@@ -112,12 +116,62 @@ class MakeRefutation:
     given: InputProof
 
 
-Action: TypeAlias = MakeDemand | GiveNodes | GiveLeaf | MakeRefutation
+@dataclass(frozen=True, slots=True)
+class ExecuteJob:
+    """Send all rows of the job, one after the other, to be executed."""
+
+    rows: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class MakeJudgement:
+    """Have an accused item executed."""
+
+    gold: Gold
+    result: ResultProof
+    given: InputProof
+
+
+@dataclass(frozen=True, slots=True)
+class ExtendChallenge:
+    """Get time for an execution in steps, whose item these show."""
+
+    result: ResultProof
+    given: InputProof
+
+
+@dataclass(frozen=True, slots=True)
+class BeginExecution:
+    """Open the execution of a row in steps."""
+
+    row: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class AdvanceExecution:
+    """Execute so many channels more of the row with this sha256, from this state."""
+
+    row_hash: bytes
+    state: bytes
+    channels: int
+
+
+Action: TypeAlias = (
+    MakeDemand
+    | GiveNodes
+    | GiveLeaf
+    | MakeRefutation
+    | ExecuteJob
+    | MakeJudgement
+    | ExtendChallenge
+    | BeginExecution
+    | AdvanceExecution
+)
 
 
 def next_step(
     own: Tree, root: bytes, answers: Mapping[Position, Sequence[bytes]], demanded: Container[Position]
-) -> Demand | Wait | Refute | None:
+) -> Step | None:
     """The next step against a foreign root of the same depth; None if it is one's own.
 
     answers: the nodes that answered each demand above the last level; demanded: every node ever demanded. A path that
@@ -148,7 +202,7 @@ def next_step(
         ]
         if below == own.depth:
             position, leaf = wrong[0]
-            return Refute(position, leaf, _path_of(own.depth, position, answers))
+            return Refute(position, leaf, path_of(own.depth, position, answers))
         differing.extend((level + 1, position, theirs) for position, theirs in reversed(wrong))
     return waiting or wanted
 
@@ -175,8 +229,8 @@ def _children(depth: int, level: int, index: int) -> tuple[int, int]:
     return below, index << (below - merkle.level_depth(level, depth))
 
 
-def _path_of(depth: int, index: int, answers: Mapping[Position, Sequence[bytes]]) -> tuple[bytes, ...]:
-    """The siblings of a leaf, from the answered groups of nodes above it."""
+def path_of(depth: int, index: int, answers: Mapping[Position, Sequence[bytes]]) -> tuple[bytes, ...]:
+    """The siblings of a leaf, from the answered groups of nodes above it. KeyError where one of them is not answered."""
     siblings: list[bytes] = []
     for level in range(merkle.last_level(depth) - 1, -1, -1):
         within = index >> (depth - merkle.level_depth(level + 1, depth))

@@ -1,6 +1,6 @@
 """HTTP for addresses that a stranger chose: never into one's own network, never longer, larger or slower than allowed.
 
-The name is resolved once, every address it has must be public, and the connection goes to the address that was checked:
+The name is resolved once, every address it has must be public, and the connection goes to an address that was checked:
 a name that resolves differently a second later gains nothing. Redirects are followed through the same checks.
 """
 
@@ -21,6 +21,8 @@ MOST_REDIRECTS = 5
 CONNECT_SECONDS = 10.0
 SILENCE_SECONDS = 15.0
 """Longest wait for the next bytes."""
+MOST_ADDRESSES = 4
+"""Addresses of one name that are tried."""
 NAT64 = ipaddress.IPv6Network("64:ff9b::/96")
 
 
@@ -50,12 +52,32 @@ def stream(url: str, most_bytes: int, deadline: float, *, private_addresses: boo
                     url = urljoin(url, target)
             except _TooLong:
                 raise Failed("it took longer than data_seconds allows") from None
-            except (httpcore.NetworkError, httpcore.TimeoutException, httpcore.ProtocolError, OSError) as error:
+            except _FAILURES as error:
                 raise Failed(f"{type(error).__name__}: {str(error)[:200]!a}") from None
             except ValueError as error:
                 raise Refused("it redirects to what is no URL") from error
     raise Failed(f"it redirects more than {MOST_REDIRECTS} times")
 
+
+def post_json(url: str, content: bytes, deadline: float) -> int:
+    """The status that an http(s): URL of the operator's own choice answers a POST with; of the answer nothing else is read.
+
+    `deadline` (time.monotonic()). Raises Refused, Failed.
+    """
+    backend = _GuardedBackend(deadline, private_addresses=True)
+    request = _request(url, "POST")
+    headers = [*request.headers, (b"Content-Type", b"application/json"), (b"Content-Length", b"%d" % len(content))]
+    with httpcore.ConnectionPool(network_backend=backend, max_connections=1) as pool:
+        try:
+            with pool.stream("POST", request.url, headers=headers, content=content, extensions=_TIMEOUTS) as answer:
+                return int(answer.status)
+        except _TooLong:
+            raise Failed("it took too long") from None
+        except _FAILURES as error:
+            raise Failed(f"{type(error).__name__}: {str(error)[:200]!a}") from None
+
+
+_FAILURES = (httpcore.NetworkError, httpcore.TimeoutException, httpcore.ProtocolError, OSError)
 
 _TIMEOUTS = {"timeout": {"connect": CONNECT_SECONDS, "read": SILENCE_SECONDS, "write": SILENCE_SECONDS}}
 
@@ -64,7 +86,7 @@ class _TooLong(Exception):
     """The deadline has passed."""
 
 
-def _request(url: str) -> httpcore.Request:
+def _request(url: str, method: str = "GET") -> httpcore.Request:
     try:
         parsed = httpx.URL(url)
     except (httpx.InvalidURL, ValueError) as error:
@@ -75,7 +97,7 @@ def _request(url: str) -> httpcore.Request:
         raise Refused("it carries a user name or password")
     target = httpcore.URL(scheme=parsed.raw_scheme, host=parsed.raw_host, port=parsed.port, target=parsed.raw_path)
     headers = [(b"Host", parsed.netloc), (b"Accept-Encoding", b"identity"), (b"User-Agent", b"quorate")]
-    return httpcore.Request("GET", target, headers=headers)
+    return httpcore.Request(method, target, headers=headers)
 
 
 def _header(answer: httpcore.Response, wanted: bytes) -> str | None:
@@ -115,12 +137,20 @@ class _GuardedBackend(httpcore.NetworkBackend):
         local_address: str | None = None,
         socket_options: Iterable[Any] | None = None,
     ) -> httpcore.NetworkStream:
-        """As httpcore calls it. Raises Refused."""
-        address = _checked_address(host, port, self.private_addresses)
+        """As httpcore calls it: the first of the name's addresses that answers. Raises Refused."""
+        *others, last = _checked_addresses(host, port, self.private_addresses)[:MOST_ADDRESSES]
+        for address in others:
+            try:
+                return self._connect(address, port, timeout, local_address, socket_options)
+            except (httpcore.ConnectError, httpcore.ConnectTimeout):
+                continue
+        return self._connect(last, port, timeout, local_address, socket_options)
+
+    def _connect(
+        self, address: str, port: int, timeout: float | None, local_address: str | None, options: Iterable[Any] | None
+    ) -> httpcore.NetworkStream:
         left = _left(self.deadline, timeout)
-        return _GuardedStream(
-            self._inner.connect_tcp(address, port, left, local_address, socket_options), self.deadline
-        )
+        return _GuardedStream(self._inner.connect_tcp(address, port, left, local_address, options), self.deadline)
 
 
 class _GuardedStream(httpcore.NetworkStream):
@@ -156,7 +186,7 @@ def _left(deadline: float, timeout: float | None) -> float:
     return left if timeout is None else min(left, timeout)
 
 
-def _checked_address(host: str, port: int, private_addresses: bool) -> str:
+def _checked_addresses(host: str, port: int, private_addresses: bool) -> list[str]:
     try:
         found = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)
     except (OSError, UnicodeError) as error:
@@ -165,7 +195,7 @@ def _checked_address(host: str, port: int, private_addresses: bool) -> str:
     for address in addresses:
         if not private_addresses and not _is_public(address):
             raise Refused(f"it leads to {address}, which is not a public address (QUORATE_DATA_PRIVATE_ADDRESSES)")
-    return addresses[0]
+    return list(dict.fromkeys(addresses))
 
 
 def _is_public(text: str) -> bool:

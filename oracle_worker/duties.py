@@ -1,4 +1,4 @@
-"""The signer's duties along the way of a job: draw, commit, reveal, settle, release.
+"""The signer's duties until a job's roots are revealed: draw, commit, abstain, reveal.
 
 Plain idempotent functions. Each rereads the chain, does what is due now and nothing else, and says what it did. Called
 twice, late or out of order, it does nothing the second time; what a race decides is decided by the simulation, for free.
@@ -7,31 +7,33 @@ twice, late or out of order, it does nothing the second time; what a race decide
 from __future__ import annotations
 
 import logging
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Callable, Mapping
+from itertools import islice
 from typing import Any
 
-from web3.types import TxReceipt
-
-from contracts import block_header, stake
+from contracts import block_header, signed_commit, stake
 from contracts import job as protocol
-from contracts.commitment import Seat, SeatStatus
-from contracts.endpoint import Call
-from contracts.errors import OracleRevert
+from contracts.commitment import DATA_UNAVAILABLE, SeatStatus
+from contracts.compute_oracle import Opening
 from contracts.job import Job, Phase
-from contracts.tally import Tally, has_winner, is_winner
-from contracts.transactor import DeadlinePassed
+from contracts.stake import LANES, Account
 from oracle_worker import policy, salt
-from oracle_worker.chain_view import History, Sight
+from oracle_worker.chain_view import History, SeenSeats, Sight
 from oracle_worker.context import SignerContext
 from oracle_worker.job_codec import BadMessage, count_of, hash_of, job_from_json
+from oracle_worker.relay import RelayFailed
 from oracle_worker.result import Done, Nothing, Result
-from oracle_worker.salt import Opening
+from oracle_worker.salt import Opened
+from oracle_worker.sending import send
 
 log = logging.getLogger(__name__)
 
 COMMIT_GAS = 150_000
 REVEAL_GAS = 120_000
 """Gas that a commit or a reveal takes at most; what the wallet must hold before staking is computed from them."""
+OVERTAKEN_COMMIT = ("WrongPhase", "AlreadyCommitted", "LaneTaken", "NoSeatGranted", "NotEnoughFreeStake")
+STALE_SHARE = 8
+"""A failed try says that the data cannot be had now for this share of the commit window."""
 
 
 def draw(context: SignerContext, job: Job) -> Result:
@@ -51,33 +53,23 @@ def commit(context: SignerContext, job: Job, root: bytes | None = None) -> Resul
     """Take seats with every ticket that has won by now; with seats already, add those that won since.
 
     root: the job's result as this operator computed it; None: the one of which all chunks were collected. A worker that is
-    committed stays with its commitment. Raises PolicyRefusal, salt.NotOurs.
+    committed stays with its commitment. Raises PolicyRefusal, salt.NotOurs, UntoldSeats.
     """
     sight = context.view.sight(job)
     if sight.phase != Phase.COMMITTING:
         return Nothing("commit", f"the job is {sight.phase.name}")
-    seat = context.view.seat(sight, context.worker)
-    if seat.count:
-        root = _opening(context, sight, seat, context.view.history(sight)).root
-    else:
+    history = context.view.history(sight)
+    held = context.view.seats(sight, history, context.worker)
+    if held is None:
         policy.check_terms(context.settings, job.terms)
-    root = root or context.collection.root(sight.job_id, context.plan(job))
+        root = root or context.collection.root(sight.job_id, context.plan(job))
+    else:
+        root = _opened(context, sight, held[0]).root
     if root is None:
         return Nothing(
             "commit", f"{len(context.collection.missing(sight.job_id, context.plan(job)))} chunks are missing"
         )
-    tickets = _tickets(context, sight, seat)
-    if len(tickets) <= seat.count:
-        return Nothing(
-            "commit", f"no ticket beyond the {seat.count} seats held wins by now, or no seat or stake is left"
-        )
-    if not seat.count:
-        _check_gas_money(context, sight)
-    sealed = salt.seal(context.secret, sight.job_id, context.worker, root)
-    call = context.contracts.oracle.commit(job, sealed.commitment, sealed.sealed_root, tickets)
-    overtaken = ("WrongPhase", "NoSeatGranted", "NotEnoughFreeStake")
-    end = protocol.commit_end(sight.state, job.terms)
-    return send(context, "commit", call, overtaken, deadline=end, detail=f"{len(tickets)} seats")
+    return _commit_to(context, sight, history, held[0] if held else None, root)
 
 
 def collect(context: SignerContext, body: Mapping[str, Any]) -> Result:
@@ -104,127 +96,154 @@ def collect(context: SignerContext, body: Mapping[str, Any]) -> Result:
     return commit(context, job)
 
 
+def note_failed_try(context: SignerContext, body: Mapping[str, Any]) -> Result:
+    """Remember that compute could not get a job's data, and abstain once that is due. `body` is from an authentic message.
+
+    Raises BadMessage, UnknownJob, and what `abstain` raises.
+    """
+    if set(body) != {"job", "began", "failed"}:
+        raise BadMessage("a failed try has job, began and failed")
+    job, _ = job_from_json(body["job"])
+    sight = context.view.sight(job)
+    if sight.phase != Phase.COMMITTING:
+        return Nothing("abstain", f"the job is {sight.phase.name}")
+    context.tries.add(sight.job_id, count_of(body["began"], "began"), count_of(body["failed"], "failed"))
+    return abstain(context, job)
+
+
+def abstain(context: SignerContext, job: Job) -> Result:
+    """Commit to DATA_UNAVAILABLE, once data that matches the data root could not be had for half of the commit window.
+
+    That is final: a worker that gets the data later stays with it. So nothing of it is done as long as any chunk was
+    computed, or where the last failure is so long ago that another try may have succeeded since.
+    Raises PolicyRefusal, UntoldSeats.
+    """
+    sight = context.view.sight(job)
+    if sight.phase != Phase.COMMITTING:
+        return Nothing("abstain", f"the job is {sight.phase.name}")
+    if why := _why_not_abstain(context, sight):
+        return Nothing("abstain", why)
+    policy.check_abstention(context.settings, job.terms)
+    return commit(context, job, DATA_UNAVAILABLE)
+
+
 def reveal(context: SignerContext, job: Job) -> Result:
     """Open this worker's commitment, from key and chain alone, once the commit phase cannot be undone.
 
     That is when the block that closed it has `confirmations` blocks on top, or at half the reveal window at the latest: a
-    reveal too early risks a copied root after a reorganisation, a reveal too late costs the stake. Raises salt.NotOurs.
+    reveal too early risks a copied root after a reorganisation, a reveal too late costs the stake. Until then a relay may
+    send it. Raises salt.NotOurs, UntoldSeats.
     """
     sight = context.view.sight(job)
     if sight.phase != Phase.REVEALING:
         return Nothing("reveal", f"the job is {sight.phase.name}")
-    seat = context.view.seat(sight, context.worker)
-    if seat.status != SeatStatus.SEALED:
-        return Nothing("reveal", "this worker has nothing to open")
-    closed = protocol.commit_end(sight.state, job.terms)
-    hurry = sight.head.timestamp - closed >= job.terms.reveal_window / 2
     history = context.view.history(sight)
+    held = context.view.seats(sight, history, context.worker)
+    if held is None or held[1].status != SeatStatus.SEALED:
+        return Nothing("reveal", "this worker has nothing to open")
+    closed, end = protocol.commit_end(sight.state, job.terms), protocol.reveal_end(sight.state, job.terms)
+    hurry = sight.head.timestamp - closed >= job.terms.reveal_window / 2
     if not hurry and not context.view.is_commit_deep(sight, history, context.settings.confirmations):
         return Nothing("reveal", "the block that closed the commit phase is not deep enough")
-    opening = _opening(context, sight, seat, history)
-    call = context.contracts.oracle.reveal(job, context.worker, opening.root, opening.salt)
-    end = protocol.reveal_end(sight.state, job.terms)
-    return send(context, "reveal", call, ("WrongPhase", "WrongOpening"), deadline=end, detail=f"0x{opening.root.hex()}")
+    opened = _opened(context, sight, held[0])
+    opening = Opening(context.worker, held[0].lane, opened.salt)
+    relay = context.relay
+    if relay and not hurry and _is_taken_on(lambda: relay.hand_in_opening(job, opened.root, opening)):
+        return Done("reveal", f"0x{opened.root.hex()}, handed to the relay")
+    call = context.contracts.oracle.reveal(job, opened.root, [opening])
+    overtaken = ("WrongPhase", "NothingRevealed")
+    return send(context, "reveal", call, overtaken, deadline=end, detail=f"0x{opened.root.hex()}", urgent=True)
 
 
-def settle(context: SignerContext, job: Job) -> Result:
-    """Record the outcome, naming the root that the tallies say has won."""
-    sight = context.view.sight(job)
-    if sight.phase != Phase.SETTLING:
-        return Nothing("settle", f"the job is {sight.phase.name}")
-    root = _winner(sight, context.view.tallies(sight, context.view.history(sight)), job.terms.quorum)
-    call = context.contracts.oracle.settle(job, root or bytes(32))
-    return send(context, "settle", call, ("WrongPhase",), detail=f"0x{root.hex()}" if root else "no root wins")
+def _commit_to(context: SignerContext, sight: Sight, history: History, held: SeenSeats | None, root: bytes) -> Result:
+    """Take what seats there are for this root, directly or, in the first half of the window, by the relay."""
+    job, account = sight.job, context.view.account(sight, context.worker)
+    count = held.count if held else 0
+    lane = held.lane if held else _lane(account, sight.job_id, relayed=context.relay is not None)
+    if lane is None:
+        return Nothing("commit", f"all {LANES} lanes hold seats of jobs that are not released yet")
+    tickets = _tickets(context, sight, history, account, count)
+    if len(tickets) <= count:
+        return Nothing("commit", f"no ticket beyond the {count} seats held wins by now, or no seat or stake is left")
+    if held is None:
+        _check_gas_money(context, sight)
+    sealed = salt.seal(context.secret, sight.job_id, context.worker, root)
+    end = protocol.commit_end(sight.state, job.terms)
+    half = end - job.terms.commit_window // 2
+    relay = context.relay
+    if relay and sight.head.timestamp < half:
+        signed = signed_commit.sign(
+            context.account,
+            context.contracts.deployment.chain_id,
+            context.contracts.deployment.oracle,
+            sight.job_id,
+            lane,
+            sealed.commitment,
+            sealed.sealed_root,
+            tickets,
+            half,  # from then on it is sent from here: what the relay held back is worth nothing any more
+        )
+        if _is_taken_on(lambda: relay.hand_in_commit(job, signed)):
+            return Done("commit", f"{len(tickets)} seats, handed to the relay")
+    call = context.contracts.oracle.commit(job, lane, sealed.commitment, sealed.sealed_root, tickets)
+    return send(context, "commit", call, OVERTAKEN_COMMIT, deadline=end, detail=f"{len(tickets)} seats")
 
 
-def release(context: SignerContext, job: Job) -> Result:
-    """Release every worker's seats, in batches."""
-    sight = context.view.sight(job)
-    if sight.phase != Phase.SETTLED:
-        return Nothing("release", f"the job is {sight.phase.name}")
-    history = context.view.history(sight)
-    left = [worker for worker in history.committed if worker not in history.released]
-    size = context.settings.release_batch
-    calls = [context.contracts.oracle.release(job, left[i : i + size]) for i in range(0, len(left), size)]
-    context.collection.forget(sight.job_id)
-    return _send_each(context, "release", calls, f"{len(left)} workers")
+def _why_not_abstain(context: SignerContext, sight: Sight) -> str | None:
+    window = sight.job.terms.commit_window
+    tries = context.tries.of(sight.job_id)
+    if tries is None:
+        return "fetching the data has not failed"
+    if context.collection.is_begun(sight.job_id):
+        return "compute has the data: some chunks are there"
+    if tries.count < context.settings.data_tries or 2 * tries.seconds < window:
+        return f"the data could not be had {tries.count} times in {tries.seconds} s: not yet often enough, or for long enough"
+    if STALE_SHARE * (sight.head.timestamp - tries.failed) > window:
+        return "the data could not be had a while ago: another try may have succeeded since"
+    return None
 
 
-def release_bounty(context: SignerContext, job: Job) -> Result:
-    """Credit this worker with the bounties of the roots it refuted."""
-    sight = context.view.sight(job)
-    if sight.phase != Phase.SETTLED:
-        return Nothing("release_bounty", f"the job is {sight.phase.name}")
-    history = context.view.history(sight)
-    roots = [r for r, refuter in history.refuted.items() if refuter == context.worker and r not in history.bounties]
-    calls = [context.contracts.disputes.release_bounty(job, root) for root in roots]
-    return _send_each(context, "release_bounty", calls, f"{len(roots)} bounties")
-
-
-def release_bond(context: SignerContext, job: Job) -> Result:
-    """Credit this worker with the bonds that are its own: of demands it answered, or made."""
-    sight = context.view.sight(job)
-    if sight.phase != Phase.SETTLED:
-        return Nothing("release_bond", f"the job is {sight.phase.name}")
-    history = context.view.history(sight)
-    owed = [node for node in history.demands if node not in history.bonds and history.payee(node) == context.worker]
-    calls = [context.contracts.disputes.release_bond(job, node) for node in owed]
-    return _send_each(context, "release_bond", calls, f"{len(owed)} bonds")
-
-
-def send(
-    context: SignerContext,
-    duty: str,
-    call: Call,
-    overtaken: Collection[str],
-    *,
-    deadline: int | None = None,
-    detail: str = "",
-) -> Result:
-    """Send one call. The custom errors named `overtaken` mean that somebody else, or the clock, was first."""
+def _is_taken_on(hand_in: Callable[[], None]) -> bool:
+    """Whether the relay takes it on. That is not believed: what is not on chain at half of the window is sent from here."""
     try:
-        receipt = context.transactor.send(call, deadline=deadline)
-    except OracleRevert as refusal:
-        if refusal.name not in overtaken:
-            raise
-        return Nothing(duty, f"the chain says {refusal}")
-    except DeadlinePassed as late:
-        return Nothing(duty, str(late))
-    log.info("%s: %s, %d gas", duty, detail, receipt["gasUsed"])
-    return Done(duty, detail, (receipt,))
+        hand_in()
+    except RelayFailed as failure:
+        log.warning("%s; sending it from here", failure)
+        return False
+    return True
 
 
-def _send_each(context: SignerContext, duty: str, calls: Iterable[Call], detail: str) -> Result:
-    receipts: list[TxReceipt] = []
-    for call in calls:
-        result = send(context, duty, call, ("NothingToRelease",))
-        if isinstance(result, Done):
-            receipts += result.receipts
-    return Done(duty, detail, tuple(receipts)) if receipts else Nothing(duty, "nothing is left to release")
-
-
-def _opening(context: SignerContext, sight: Sight, seat: Seat, history: History) -> Opening:
+def _opened(context: SignerContext, sight: Sight, seats: SeenSeats) -> Opened:
     """What opens this worker's commitment, from the chain and the key."""
-    for sealed in history.committed.get(context.worker, []):
-        if seat.holds(sealed.commitment):
+    for sealed in seats.sealed:
+        try:
             return salt.open_(context.secret, sight.job_id, context.worker, sealed)
+        except salt.NotOurs:
+            continue
     raise salt.NotOurs(sight.job_id, context.worker)
 
 
-def _tickets(context: SignerContext, sight: Sight, seat: Seat) -> list[int]:
+def _lane(account: Account, job_id: bytes, *, relayed: bool) -> int | None:
+    """A lane for a new job, or None if none is free.
+
+    The lowest: it was used before, and costs less than a new one. By a relay each job begins to look at a place of its own:
+    until it is on chain its lane seems free, and two jobs shall not be signed for the same one.
+    """
+    free = list(account.free_lanes())
+    if not free:
+        return None
+    return free[int.from_bytes(job_id[:8], "big") % len(free)] if relayed else free[0]
+
+
+def _tickets(context: SignerContext, sight: Sight, history: History, account: Account, held: int) -> list[int]:
     """This worker's winning tickets, as many as there are seats and free stake for."""
-    terms, state, oracle = sight.job.terms, sight.state, context.contracts.oracle
-    account, _, _ = oracle.account(context.worker, sight.head.number)
-    room = seat.count + min(terms.seats - state.granted_seats, account.free // terms.seat_stake)
-    owned = oracle.stake_before(context.worker, state.created_block) // terms.seat_stake
+    terms, state = sight.job.terms, sight.state
+    room = held + min(terms.seats - state.granted_seats, account.free // terms.seat_stake)
+    owned = context.contracts.oracle.stake_before(context.worker, state.created_block) // terms.seat_stake
     remaining = protocol.commit_end(state, terms) - sight.head.timestamp
     expected = stake.odds_factor(terms.commit_window, remaining) * terms.seats * terms.seat_stake
-    won: list[int] = []
-    for ticket in stake.winning_tickets(state.seed, context.worker, owned, expected, state.total_stake):
-        if len(won) >= room:
-            break
-        won.append(ticket)
-    return won
+    won = stake.winning_tickets(state.seed, context.worker, owned, expected, history.total_stake)
+    return list(islice(won, room))
 
 
 def _check_gas_money(context: SignerContext, sight: Sight) -> None:
@@ -236,9 +255,3 @@ def _check_gas_money(context: SignerContext, sight: Sight) -> None:
             f"{context.worker} has {has} wei and should have {needed} for this commit and "
             f"{context.settings.reveals_in_reserve} reveals (reveals_in_reserve): send it more"
         )
-
-
-def _winner(sight: Sight, tallies: dict[bytes, Tally], quorum: int) -> bytes | None:
-    if sight.state.granted_seats < quorum or not has_winner(sight.state, quorum):
-        return None
-    return next((root for root, tally in tallies.items() if is_winner(tally, sight.state, quorum)), None)

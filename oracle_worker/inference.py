@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import os
 import time
 from collections import OrderedDict
 from dataclasses import dataclass
@@ -17,13 +18,14 @@ from contracts.merkle import HASH_BYTES, MerkleTree
 from models.runtime import Runtime
 from oracle_worker import disk
 from oracle_worker.chunks import ChunkPlan
-from oracle_worker.data import BLOCK_BYTES, DataSet
+from oracle_worker.data import BLOCK_BYTES, Rows
 from oracle_worker.model_store import Model
 from oracle_worker.result_tree import ResultTree
 
 log = logging.getLogger(__name__)
 
-MAGIC = b"QRES\x01"
+MAGIC = b"QRES\x02"
+CHECK_BYTES = 8
 SESSIONS = 4
 """Models kept ready."""
 TRIAL_SECONDS = 0.02
@@ -61,7 +63,11 @@ class ChunkResult:
 
 
 class ResultStore:
-    """Results on disk by job and chunk; what does not hash to its own root any more counts as absent."""
+    """Results on disk by job and chunk; what does not hash to its own root any more counts as absent.
+
+    A file begins with its chunk's root, and that with a checksum of its own: what only asks for roots need not hash again
+    what they are of.
+    """
 
     def __init__(self, folder: Path, most_bytes: int) -> None:
         self.folder = folder
@@ -75,21 +81,34 @@ class ResultStore:
         """Store a chunk's outputs, whole or not at all."""
         result = ChunkResult(outputs, _tree(outputs, cut, chunk))
         path = self.path(job_id, chunk)
-        disk.write(path, MAGIC + result.tree.root + outputs)
+        disk.write(path, _head(job_id, chunk, result.tree.root) + outputs)
         disk.evict(self.folder, self.most_bytes, frozenset((path,)))
         return result
+
+    def root(self, job_id: bytes, cut: ChunkPlan, chunk: int, output_length: int) -> bytes | None:
+        """The root of a chunk's results, or None where there are none; `load` finds out if the results themselves changed."""
+        path = self.path(job_id, chunk)
+        try:
+            with path.open("rb") as file:
+                head = file.read(_HEAD_BYTES)
+                size = os.fstat(file.fileno()).st_size
+        except OSError:
+            return None
+        root = head[len(MAGIC) : len(MAGIC) + HASH_BYTES]
+        whole = size == _HEAD_BYTES + 4 * output_length * len(cut.items(chunk))
+        return root if whole and head == _head(job_id, chunk, root) else None
 
     def load(self, job_id: bytes, cut: ChunkPlan, chunk: int, output_length: int) -> ChunkResult | None:
         """A chunk's results, or None where there are none that can be trusted."""
         path = self.path(job_id, chunk)
+        root = self.root(job_id, cut, chunk, output_length)
         try:
-            content = path.read_bytes()
+            outputs = path.read_bytes()[_HEAD_BYTES:]
         except OSError:
             return None
-        head, outputs = content[: len(MAGIC) + HASH_BYTES], content[len(MAGIC) + HASH_BYTES :]
-        if len(outputs) == 4 * output_length * len(cut.items(chunk)) and head.startswith(MAGIC):
+        if root is not None and outputs:
             result = ChunkResult(outputs, _tree(outputs, cut, chunk))
-            if result.tree.root == head[len(MAGIC) :]:
+            if result.tree.root == root:
                 disk.touch(path)
                 return result
         log.warning("%s was changed on disk: computing it again", path)
@@ -100,7 +119,7 @@ class ResultStore:
 class JobInference:
     """Everything that computing one job's results takes."""
 
-    def __init__(self, job_id: bytes, model: Model, data: DataSet, inference: Inference, results: ResultStore) -> None:
+    def __init__(self, job_id: bytes, model: Model, data: Rows, inference: Inference, results: ResultStore) -> None:
         self.job_id = job_id
         self.model = model
         self.data = data
@@ -108,7 +127,7 @@ class JobInference:
         self.results = results
 
     def chunk(self, chunk: int) -> ChunkResult:
-        """A chunk's results, from disk or computed now. Raises DataMismatch where the data's cache was changed."""
+        """A chunk's results, from disk or computed now. Raises DataError where they must be and the rows cannot be had."""
         cut = self.data.plan
         stored = self.results.load(self.job_id, cut, chunk, self.model.network.output_length)
         if stored is not None:
@@ -116,10 +135,13 @@ class JobInference:
         return self.results.save(self.job_id, cut, chunk, self._run(chunk))
 
     def tree(self) -> ResultTree:
-        """The whole result tree; computes what is not on disk."""
-        cut = self.data.plan
-        roots = [self.chunk(chunk).tree.root for chunk in range(cut.count)]
-        return ResultTree(cut, roots, lambda chunk: self.chunk(chunk).tree)
+        """The whole result tree; computes what is not on disk, and hashes again only what is looked at. Raises DataError."""
+        roots = [self._root(chunk) for chunk in range(self.data.plan.count)]
+        return ResultTree(self.data.plan, roots, lambda chunk: self.chunk(chunk).tree)
+
+    def _root(self, chunk: int) -> bytes:
+        length = self.model.network.output_length
+        return self.results.root(self.job_id, self.data.plan, chunk, length) or self.chunk(chunk).tree.root
 
     def output(self, index: int) -> bytes:
         """One item's output."""
@@ -148,6 +170,14 @@ def measure_speed(model: Model, inference: Inference) -> float:
         if seconds >= TRIAL_SECONDS or count * model.network.row_length >= BLOCK_BYTES:
             return count / max(seconds, 1e-9)
         count *= 4
+
+
+_HEAD_BYTES = len(MAGIC) + HASH_BYTES + CHECK_BYTES
+
+
+def _head(job_id: bytes, chunk: int, root: bytes) -> bytes:
+    check = sha256(MAGIC + job_id + chunk.to_bytes(8, "big") + root).digest()[:CHECK_BYTES]
+    return MAGIC + root + check
 
 
 def _tree(outputs: bytes, cut: ChunkPlan, chunk: int) -> MerkleTree:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from contracts.job import Terms
+from contracts.job import Terms, seat_fee
 from models.network import IntegerNetwork
 from oracle_worker.chunks import MOST_CHUNKS, plan
 from oracle_worker.result import WorkerError
@@ -36,6 +36,17 @@ def check_chunks(settings: WorkerSettings, terms: Terms) -> None:
     """Whether the job's chunks can be counted one by one. Raises PolicyRefusal."""
     if (count := plan(terms.item_count, settings.chunk_depth).count) > MOST_CHUNKS:
         raise PolicyRefusal(f"{count} chunks at this chunk_depth ({settings.chunk_depth}), at most {MOST_CHUNKS}")
+
+
+def check_abstention(settings: WorkerSettings, terms: Terms) -> None:
+    """Whether to abstain from a job whose data cannot be had. Raises PolicyRefusal."""
+    if not settings.abstain:
+        raise PolicyRefusal("jobs whose data cannot be had are left alone (abstain)")
+    if seat_fee(terms) < settings.least_call_out_fee:
+        raise PolicyRefusal(
+            f"a seat that worked in vain gets {seat_fee(terms)} wei, less than least_call_out_fee asks "
+            f"({settings.least_call_out_fee})"
+        )
 
 
 def check_pay(settings: WorkerSettings, terms: Terms, network: IntegerNetwork) -> None:

@@ -1,18 +1,33 @@
-"""An operator's two queues and five tasks, for whoever only sends: nothing here loads a model or a key."""
+"""An operator's queues and tasks, for whoever only sends: nothing here loads a model or a key."""
 
 from __future__ import annotations
 
 from typing import Any, Literal, Protocol, TypeAlias
+from urllib.parse import urlsplit
 
 from celery import Celery
 
-Role: TypeAlias = Literal["compute", "signer"]
-INFER = "quorate.infer"
-EXAMINE = "quorate.examine"
-ACT = "quorate.act"
-COLLECT = "quorate.collect"
-DISPUTE = "quorate.dispute"
-ROLES: dict[str, Role] = {INFER: "compute", EXAMINE: "compute", ACT: "signer", COLLECT: "signer", DISPUTE: "signer"}
+from oracle_worker.broker import TASK_PREFIX, TRANSPORTS
+
+Role: TypeAlias = Literal["compute", "examine", "fetch", "signer"]
+"""Who takes what from the broker. Each has a queue of its own, so that a long inference holds up no dispute, and a server
+that drips its data neither."""
+INFER = f"{TASK_PREFIX}infer"
+EXAMINE = f"{TASK_PREFIX}examine"
+FETCH = f"{TASK_PREFIX}fetch"
+ACT = f"{TASK_PREFIX}act"
+COLLECT = f"{TASK_PREFIX}collect"
+UNAVAILABLE = f"{TASK_PREFIX}unavailable"
+DISPUTE = f"{TASK_PREFIX}dispute"
+ROLES: dict[str, Role] = {
+    INFER: "compute",
+    EXAMINE: "examine",
+    FETCH: "fetch",
+    ACT: "signer",
+    COLLECT: "signer",
+    UNAVAILABLE: "signer",
+    DISPUTE: "signer",
+}
 """Which role takes which task."""
 
 
@@ -27,9 +42,9 @@ class Broker(Protocol):
     def visibility_timeout(self) -> int: ...
 
 
-def queue_of(broker: Broker, role: Role) -> str:
-    """The queue of a role."""
-    return broker.queue_prefix + role
+def queue_of(broker: Broker, role: Role, cache: str = "") -> str:
+    """The queue of a role; of `fetch` there is one for each cache that it fills, by the cache's name."""
+    return f"{broker.queue_prefix}{role}{'.' if cache else ''}{cache}"
 
 
 def make_sender(broker: Broker) -> Any:
@@ -43,6 +58,7 @@ def make_open_app(broker: Broker) -> Any:
     """The operator's Celery application, to which tasks can still be added before it is finalised."""
     app: Any = Celery("quorate", broker=broker.broker_url, set_as_current=False, autofinalize=False)  # type: ignore[no-untyped-call]
     app.conf.update(
+        broker_transport=TRANSPORTS.get(urlsplit(broker.broker_url).scheme),
         task_serializer="json",
         accept_content=["json"],
         result_backend=None,
@@ -63,6 +79,6 @@ def make_open_app(broker: Broker) -> Any:
 
 def _transport_options(broker: Broker) -> dict[str, Any]:
     if broker.broker_url.startswith("memory:"):
-        return {"polling_interval": 0.02}
+        return {"polling_interval": 0.05}
     restore = {"unacked_restore_interval": 1, "unacked_restore_throttle": 1}
     return {"visibility_timeout": broker.visibility_timeout, **restore}

@@ -26,8 +26,8 @@ class NotOurs(WorkerError):
 
 
 @dataclass(frozen=True, slots=True)
-class Opening:
-    """What reveals a commitment: root and salt, 32 bytes each."""
+class Opened:
+    """What a commitment hides: root and salt, 32 bytes each."""
 
     root: bytes
     salt: bytes
@@ -61,10 +61,10 @@ def seal(secret: bytes, job_id: bytes, worker: ChecksumAddress, root: bytes) -> 
     return SealedRoot(made, commitment.seal(root, secret, made))
 
 
-def open_(secret: bytes, job_id: bytes, worker: ChecksumAddress, sealed: SealedRoot) -> Opening:
+def open_(secret: bytes, job_id: bytes, worker: ChecksumAddress, sealed: SealedRoot) -> Opened:
     """Root and salt of a commitment that `seal` made with this secret. Raises NotOurs."""
     root = commitment.unseal(sealed.sealed_root, secret, sealed.commitment)
     salt = compute_salt(secret, job_id, root)
     if commitment.compute(job_id, worker, root, salt) != sealed.commitment:
         raise NotOurs(job_id, worker)
-    return Opening(root, salt)
+    return Opened(root, salt)

@@ -42,6 +42,8 @@ class OperatorSettings(BaseSettings):
     """Rows in a chunk are 2^chunk_depth."""
     most_items: int = Field(default=1 << 32, ge=1)
     """Jobs of more are left alone."""
+    deliver: bool = False
+    """Whether to tell the consumers of jobs that the worker had a seat in how they ended."""
     worker: ChecksumAddress | None = None
     """The signer's address; a coordinator without one only watches."""
 
@@ -85,8 +87,12 @@ class WorkerSettings(OperatorSettings):
     """Folders below which file: URIs may lead; none, unless given."""
     data_private_addresses: bool = False
     """Whether http(s): URIs may lead to loopback and private networks."""
+    data_mirrors: Annotated[tuple[str, ...], Listed] = ()
+    """URIs of folders where data may be found under the hex digits of its root, tried after the job's own URI."""
     data_seconds: float = Field(default=600.0, gt=0)
-    """Most seconds for fetching a job's data."""
+    """Most seconds for fetching a job's data from one place."""
+    data_downloads: int = Field(default=4, ge=1, le=64)
+    """Downloads at a time: one that drips holds up no other."""
     data_cache_bytes: int = Field(default=16 << 30, ge=0)
     results_cache_bytes: int = Field(default=16 << 30, ge=0)
 
@@ -102,9 +108,25 @@ class WorkerSettings(OperatorSettings):
     speed_margin: float = Field(default=2.0, ge=1)
     """How many times the measured duration must be left in the commit window."""
 
+    # data that cannot be had
+    abstain: bool = True
+    """Whether to commit to DATA_UNAVAILABLE when a job's data could not be had."""
+    least_call_out_fee: int = Field(default=0, ge=0)
+    """Wei for one seat, below which that is not worth it."""
+    data_tries: int = Field(default=3, ge=1)
+    """How often fetching must have failed before that, over at least half of the commit window."""
+
+    # relay
+    relay_url: str = Field(default="", repr=False)  # a key can be in it
+    """Where signed commitments and openings are handed in, for somebody else to send; empty: they are sent from here."""
+    relay_seconds: float = Field(default=5.0, gt=0, le=60)
+    """Most seconds that handing one in may take."""
+
     # money
     fee_ceiling: int = Field(default=500 * 10**9, ge=1)
     """Most wei for a unit of gas."""
+    urgent_fee_ceiling: int | None = Field(default=None, ge=1)
+    """The same where the stake depends on it: reveals, answers, refutations. None: twice the fee ceiling."""
     reveals_in_reserve: int = Field(default=4, ge=1)
     """Reveals that the wallet must be able to pay for after a commit."""
     most_bond: int = Field(default=ETHER, ge=0)
@@ -114,7 +136,7 @@ class WorkerSettings(OperatorSettings):
     release_batch: int = Field(default=50, ge=1, le=200)
     """Workers released in one transaction."""
 
-    @field_validator("model_folders", "data_folders", "allowed_models", mode="before")
+    @field_validator("model_folders", "data_folders", "data_mirrors", "allowed_models", mode="before")
     @classmethod
     def _split(cls, given: object) -> object:
         return tuple(part.strip() for part in given.split(",") if part.strip()) if isinstance(given, str) else given
@@ -127,6 +149,13 @@ class WorkerSettings(OperatorSettings):
             if len(one) != 64 or set(one) - set("0123456789abcdef"):
                 raise ValueError(f"{one!r} is no model id: 64 hex digits, see `quorate model show`")
         return ids
+
+    @field_validator("relay_url")
+    @classmethod
+    def _relay(cls, given: str) -> str:
+        if given and not given.startswith(("http://", "https://")):
+            raise ValueError("a relay's URL begins with http:// or https://")
+        return given.rstrip("/")
 
     @property
     def secret_path(self) -> Path:

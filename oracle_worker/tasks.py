@@ -1,4 +1,4 @@
-"""The Celery shell: two queues, JSON only, a few lines a task. What a task does is in computing, duties and challenges.
+"""The Celery shell: JSON only, a few lines a task. What a task does is in computing, examination, duties and challenges.
 
 The chain is the reply channel: there is no result backend, and a task that fails or is lost is dispatched again by the
 coordinator's next cycle. What an operator must read is logged, with the task's name.
@@ -14,10 +14,22 @@ from typing import Any, Protocol
 from contracts.endpoint import ChainError
 from contracts.errors import Reverted
 from contracts.job import Job
-from oracle_worker import challenges, computing, duties
+from oracle_worker import challenges, computing, duties, examination, settlement
 from oracle_worker.context import ComputeContext, SignerContext
+from oracle_worker.data import DataNotHere
 from oracle_worker.job_codec import BadMessage, action_to_json, job_from_json
-from oracle_worker.queues import ACT, COLLECT, DISPUTE, EXAMINE, INFER, Broker, make_open_app
+from oracle_worker.queues import (
+    ACT,
+    COLLECT,
+    DISPUTE,
+    EXAMINE,
+    FETCH,
+    INFER,
+    UNAVAILABLE,
+    Broker,
+    make_open_app,
+    queue_of,
+)
 from oracle_worker.result import Done, Nothing, Result, WorkerError
 
 log = logging.getLogger(__name__)
@@ -25,11 +37,13 @@ log = logging.getLogger(__name__)
 ACTIONS: dict[str, Callable[[SignerContext, Job], Result]] = {
     "draw": duties.draw,
     "commit": duties.commit,
+    "abstain": duties.abstain,
     "reveal": duties.reveal,
-    "settle": duties.settle,
-    "release": duties.release,
-    "release_bounty": duties.release_bounty,
-    "release_bond": duties.release_bond,
+    "settle": settlement.settle,
+    "release": settlement.release,
+    "release_bounty": settlement.release_bounty,
+    "release_bond": settlement.release_bond,
+    "deliver": settlement.deliver,
 }
 
 
@@ -51,11 +65,15 @@ def make_app(broker: Broker, contexts: Contexts) -> Any:
 
 
 def _register(app: Any, contexts: Contexts) -> None:
-    """The five tasks. Arguments come from the broker: jobs are parsed strictly, the rest is sealed."""
+    """The tasks. Arguments come from the broker: jobs are parsed strictly, the rest is sealed."""
 
     def infer(job: object, chunk: object) -> None:
         with _telling(INFER):
-            found = computing.infer(contexts.compute, *job_from_json(job), _chunk(chunk))
+            try:
+                found = computing.infer(contexts.compute, *job_from_json(job), _chunk(chunk))
+            except DataNotHere:
+                ask_for_data(job, chunk)
+                return
             if isinstance(found, Nothing):
                 _tell(found)
             else:
@@ -63,9 +81,31 @@ def _register(app: Any, contexts: Contexts) -> None:
 
     def examine(job: object) -> None:
         with _telling(EXAMINE):
-            for action in challenges.examine(contexts.compute, *job_from_json(job)):
+            found = examination.examine(contexts.compute, job_from_json(job)[0])
+            for action in found.actions:
                 body = {"job": job, "action": action_to_json(action)}
                 app.send_task(DISPUTE, [contexts.compute.seal.close(DISPUTE, body)])
+            if isinstance(found.held_up, DataNotHere):
+                ask_for_data(job, None)
+            elif found.held_up is not None:
+                raise found.held_up
+
+    def ask_for_data(job: object, chunk: object) -> None:
+        app.send_task(FETCH, [job, chunk], queue=fetch_queue(contexts.compute))
+
+    def fetch(job: object, chunk: object) -> None:
+        with _telling(FETCH):
+            waiting = None if chunk is None else _chunk(chunk)
+            found = computing.fetch_for(contexts.compute, *job_from_json(job), waiting)
+            if isinstance(found, Nothing):
+                return _tell(found)
+            for one in found.waiting:
+                app.send_task(*((EXAMINE, [job]) if one is None else (INFER, [job, one])))
+            if found.report is not None:
+                app.send_task(UNAVAILABLE, [contexts.compute.seal.close(UNAVAILABLE, found.report)])
+            if found.failure is not None:
+                raise found.failure
+            return None
 
     def act(job: object, action: object) -> None:
         with _telling(ACT):
@@ -77,12 +117,26 @@ def _register(app: Any, contexts: Contexts) -> None:
         with _telling(COLLECT):
             _tell(duties.collect(contexts.signer, contexts.signer.seal.open(COLLECT, message)))
 
+    def unavailable(message: object) -> None:
+        with _telling(UNAVAILABLE):
+            _tell(duties.note_failed_try(contexts.signer, contexts.signer.seal.open(UNAVAILABLE, message)))
+
     def dispute(message: object) -> None:
         with _telling(DISPUTE):
-            _tell(challenges.dispute(contexts.signer, contexts.signer.seal.open(DISPUTE, message)))
+            body = contexts.signer.seal.open(DISPUTE, message)
+            result = challenges.dispute(contexts.signer, body)
+            _tell(result)
+            if isinstance(result, Done) and result.duty in challenges.STEPS:
+                app.send_task(EXAMINE, [body["job"]])  # the next step, after whatever else has become due meanwhile
 
-    for name, run in {INFER: infer, EXAMINE: examine, ACT: act, COLLECT: collect, DISPUTE: dispute}.items():
+    tasks = {INFER: infer, EXAMINE: examine, FETCH: fetch, ACT: act, COLLECT: collect}
+    for name, run in {**tasks, UNAVAILABLE: unavailable, DISPUTE: dispute}.items():
         app.task(name=name, shared=False)(run)  # shared, they would become every other operator's in this process
+
+
+def fetch_queue(compute: ComputeContext) -> str:
+    """The queue of whoever fills this process's cache."""
+    return queue_of(compute.settings, "fetch", compute.data.name)
 
 
 def _chunk(given: object) -> int:

@@ -1,15 +1,21 @@
-"""Starts an operator's roles: each as a process of its own on a broker, or both inside one process."""
+"""Starts an operator's roles: as processes of their own on a broker, or all of them inside one process."""
 
 from __future__ import annotations
 
 import logging
+import multiprocessing
+import signal
+import sys
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from functools import cached_property
+from multiprocessing.connection import wait
+from multiprocessing.process import BaseProcess
 from socket import gethostname
-from typing import Any
+from typing import Any, Literal, TypeAlias
 
+from celery.concurrency.base import BasePool, apply_target
 from celery.exceptions import WorkerShutdown
 from eth_account.signers.local import LocalAccount
 
@@ -26,10 +32,15 @@ from oracle_worker.inference import Inference, OnnxInference, ResultStore
 from oracle_worker.messages import Domain, Seal, load_secret
 from oracle_worker.model_store import ModelStore
 from oracle_worker.queues import Role, make_sender, queue_of
+from oracle_worker.relay import Relay
 from oracle_worker.settings import BadSettings, WorkerSettings
-from oracle_worker.tasks import make_app
+from oracle_worker.tasks import fetch_queue, make_app
+from oracle_worker.tries import TryLog
 
 log = logging.getLogger(__name__)
+
+Process: TypeAlias = Literal["compute", "signer"]
+"""What an operator starts: the one that holds the key, or what runs models."""
 
 START_SECONDS = 30.0
 SEND_SECONDS = 120.0
@@ -80,10 +91,16 @@ class RoleContexts:
             view,
             seal,
             transactor=Transactor(
-                contracts.endpoint, account, fees=Fees(ceiling=settings.fee_ceiling), patience=SEND_SECONDS
+                contracts.endpoint,
+                account,
+                fees=Fees(ceiling=settings.fee_ceiling, urgent_ceiling=settings.urgent_fee_ceiling),
+                patience=SEND_SECONDS,
             ),
+            account=account,
             secret=salt.secret_of(account, deployment.chain_id, deployment.oracle),
             collection=Collection(settings.work_folder / "collected"),
+            tries=TryLog(settings.work_folder / "tries"),
+            relay=_relay_of(settings, deployment),
         )
 
     def _shared(self) -> tuple[WorkerSettings, Contracts, ChainView, Seal]:
@@ -98,37 +115,28 @@ class RoleContexts:
         return settings, contracts, ChainView(contracts, settings.log_range), seal
 
 
-def run(role: Role, settings: WorkerSettings) -> int:
-    """Work as one role in this process until a signal ends it; the exit code.
+def run(process: Process, settings: WorkerSettings) -> int:
+    """Work as the compute or the signer process until a signal ends it; the exit code.
 
-    Raises what the role's context raises, before anything starts.
+    Compute is several roles, each in a process of its own: if one of them ends, all do. Raises what the context raises, before
+    anything starts.
     """
-    getattr(RoleContexts(settings), role)  # what is wrong with the settings is said now, not at the first task
-    app = make_app(settings, RoleContexts(settings))
-    concurrency = settings.compute_processes if role == "compute" else 1
-    worker = app.Worker(
-        queues=[queue_of(settings, role)],
-        hostname=f"{settings.queue_prefix}{role}@{gethostname()}",
-        pool="solo" if role == "signer" else "prefork",
-        concurrency=concurrency,
-        loglevel="INFO",
-        **_QUIET,
-    )
-    worker.start()
-    return int(worker.exitcode or 0)
+    getattr(RoleContexts(settings), process)  # what is wrong with the settings is said now, not at the first task
+    if process == "signer":
+        return _serve("signer", settings)
+    return _serve_together(("compute", "examine", "fetch"), settings)
 
 
 @contextmanager
 def embedded(contexts: RoleContexts) -> Iterator[Any]:
-    """Both roles as threads of this process, on whatever broker the settings name; gives the app to send tasks with.
+    """All roles as threads of this process, on whatever broker the settings name; gives the app to send tasks with.
 
     With memory:// nothing leaves the process; several operators in one process need queue_prefix to tell them apart.
     """
     started: list[_WorkerThread] = []
     try:
         for role in _ROLES:  # an app each: making a worker narrows its app to that worker's queue
-            app = make_app(contexts.settings, contexts)
-            started.append(_WorkerThread(app, queue_of(contexts.settings, role)))
+            started.append(_WorkerThread(contexts, role))
             started[-1].start()
         yield make_sender(contexts.settings)
     finally:
@@ -138,21 +146,111 @@ def embedded(contexts: RoleContexts) -> Iterator[Any]:
             worker.join()
 
 
-_ROLES: tuple[Role, ...] = ("compute", "signer")
+def _serve(role: Role, settings: WorkerSettings) -> int:
+    contexts = RoleContexts(settings)
+    worker = make_app(settings, contexts).Worker(
+        queues=[_queue_of(contexts, role)],
+        hostname=f"{settings.queue_prefix}{role}@{gethostname()}",
+        **_pool_of(role, settings, is_alone=True),
+        loglevel="INFO",
+        **_QUIET,
+    )
+    worker.start()
+    return int(worker.exitcode or 0)
+
+
+def _serve_together(roles: Sequence[Role], settings: WorkerSettings) -> int:
+    """A process for each role, until one ends or a signal ends them all."""
+    fork = multiprocessing.get_context("fork")
+    started = [fork.Process(target=_serve_and_exit, args=(role, settings), name=role) for role in roles]
+    for process in started:
+        process.start()
+    before = signal.signal(signal.SIGTERM, lambda *_: _stop(started))
+    try:
+        wait([process.sentinel for process in started])
+    except KeyboardInterrupt:  # the terminal told them too
+        pass
+    finally:
+        _stop(started)
+        for process in started:
+            process.join()
+        signal.signal(signal.SIGTERM, before)
+    return max(abs(process.exitcode or 0) for process in started)
+
+
+def _serve_and_exit(role: Role, settings: WorkerSettings) -> None:
+    sys.exit(_serve(role, settings))
+
+
+def _stop(processes: Sequence[BaseProcess]) -> None:
+    """Tell them to finish the tasks at hand and end."""
+    for process in processes:
+        if process.is_alive():
+            process.terminate()
+
+
+class _DaemonThreads(BasePool):
+    """A Celery pool of a thread for each task, of which a worker takes no more at a time than its concurrency.
+
+    Celery's own threads would not know the app, and a process could not end before its slowest download.
+    """
+
+    body_can_be_buffer = True
+    signal_safe = False
+
+    def on_apply(
+        self,
+        target: Callable[..., Any],
+        args: Any = None,
+        kwargs: Any = None,
+        callback: Any = None,
+        accept_callback: Any = None,
+        **_: Any,
+    ) -> None:
+        """As Celery calls it."""
+
+        def run() -> None:
+            self.app.set_current()
+            apply_target(target, args, kwargs, callback, accept_callback)  # type: ignore[no-untyped-call]
+
+        threading.Thread(target=run, daemon=True).start()
+
+
+def _pool_of(role: Role, settings: WorkerSettings, *, is_alone: bool) -> dict[str, Any]:
+    """Celery's pool for a role. The key is in one thread, downloads wait in threads; inference takes processes, unless the
+    role shares its process with others."""
+    if role == "fetch":
+        return {"pool": _DaemonThreads, "concurrency": settings.data_downloads}
+    if role == "signer" or not is_alone:
+        return {"pool": "solo", "concurrency": 1}
+    return {"pool": "prefork", "concurrency": settings.compute_processes}
+
+
+def _queue_of(contexts: RoleContexts, role: Role) -> str:
+    return fetch_queue(contexts.compute) if role == "fetch" else queue_of(contexts.settings, role)
+
+
+def _relay_of(settings: WorkerSettings, deployment: Deployment) -> Relay | None:
+    if not settings.relay_url:
+        return None
+    return Relay(settings.relay_url, settings.relay_seconds, deployment.chain_id, deployment.oracle)
+
+
+_ROLES: tuple[Role, ...] = ("compute", "examine", "fetch", "signer")
 _QUIET: dict[str, Any] = {"without_gossip": True, "without_mingle": True, "without_heartbeat": True}
 
 
 class _WorkerThread:
     """One Celery worker in a thread, stopped by itself and not by Celery's process-wide flags."""
 
-    def __init__(self, app: Any, queue: str) -> None:
-        self._app = app
+    def __init__(self, contexts: RoleContexts, role: Role) -> None:
+        queue = _queue_of(contexts, role)
+        app = self._app = make_app(contexts.settings, contexts)
         self._ready = threading.Event()
         self._controller = app.WorkController(
             app=app,
             hostname=f"{queue}@embedded",
-            pool="solo",
-            concurrency=1,
+            **_pool_of(role, contexts.settings, is_alone=False),
             queues=[queue],
             use_eventloop=False,  # Celery has one event loop in a process, and here are several workers
             ready_callback=lambda _: self._ready.set(),

@@ -11,21 +11,24 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from eth_account import Account
+from eth_account import Account as Keys
 from eth_account.signers.local import LocalAccount
 from numpy.typing import NDArray
 
+from contracts.commitment import Seat
 from contracts.compute_oracle import DEV_BOUNDS
 from contracts.deployment import Contracts, Deployment, deploy
 from contracts.endpoint import Call, Endpoint
 from contracts.job import Job, JobState, Phase, Terms, data_uri_hash, quorum_bounds
 from contracts.merkle import MerkleTree, input_leaf
-from contracts.transactor import Transactor
+from contracts.stake import Account
+from contracts.transactor import GWEI, Transactor
 from coordinator.devnet import dev_keys, find_anvil, running_chain
 from models import zoo
 from models.network import IntegerNetwork
 from models.program import compile_network, model_id
-from oracle_worker import challenges, computing, duties, settings
+from oracle_worker import challenges, computing, duties, examination, settings
+from oracle_worker.data import DataNotHere
 from oracle_worker.disputes import Action
 from oracle_worker.inference import Inference, OnnxInference
 from oracle_worker.model_store import Model
@@ -86,8 +89,13 @@ class Operator:
         shutil.rmtree(self.folder)
         self.restart()
 
+    def fetch(self, posted: Posted) -> None:
+        """What the fetching role does."""
+        computing.fetch(self.roles.compute, posted.job, posted.data_uri)
+
     def messages(self, posted: Posted) -> list[dict[str, Any]]:
         """What compute sends to collect, for all chunks."""
+        self.fetch(posted)
         compute = self.roles.compute
         found = [
             computing.infer(compute, posted.job, posted.data_uri, i) for i in range(compute.plan(posted.job).count)
@@ -103,8 +111,14 @@ class Operator:
         return [self.collect(message) for message in self.messages(posted)][-1]
 
     def due(self, posted: Posted) -> list[Action]:
-        """What compute finds due in the disputes."""
-        return challenges.examine(self.roles.compute, posted.job, posted.data_uri)
+        """What compute finds due in the disputes, once it has the data."""
+        found = examination.examine(self.roles.compute, posted.job)
+        if isinstance(found.held_up, DataNotHere):
+            self.fetch(posted)
+            found = examination.examine(self.roles.compute, posted.job)
+        if found.held_up is not None:
+            raise found.held_up
+        return found.actions
 
     def dispute(self, posted: Posted) -> list[Result]:
         """One cycle of disputes. A liar's refutations of the truth fail, and it goes on all the same."""
@@ -121,11 +135,27 @@ class Operator:
         signer = self.roles.signer
         signer.transactor.send(signer.contracts.oracle.deposit(wei))
 
+    @property
+    def books(self) -> Account:
+        """Its entry in the oracle's books."""
+        return self.stage.contracts.oracle.account(self.account.address)
+
+    def seat(self, posted: Posted) -> Seat:
+        """What the lane holds, or held last, in which it took seats in the job."""
+        return self.stage.contracts.oracle.seat_at(self.account.address, self._lane(posted))
+
+    def is_released(self, posted: Posted) -> bool:
+        """Whether that lane is free again."""
+        return not self.books.holds(self._lane(posted))
+
+    def _lane(self, posted: Posted) -> int:
+        view = self.roles.signer.view
+        return view.history(view.sight(posted.job)).seats[self.account.address].lane
+
     def balance(self) -> int:
         """Wei in the wallet, staked, and credited."""
-        stake, unbonding, _ = self.stage.contracts.oracle.account(self.account.address)
-        credit = self.stage.contracts.oracle.credit(self.account.address)
-        return self.roles.signer.transactor.balance() + stake.bonded + unbonding + credit
+        books = self.books
+        return self.roles.signer.transactor.balance() + books.bonded + books.unbonding + books.credit
 
 
 class Stage:
@@ -134,7 +164,7 @@ class Stage:
     def __init__(self, url: str, folder: Path) -> None:
         self.url = url
         self.folder = folder
-        self.owner = Transactor(url, Account.from_key(dev_keys(1)[0]))
+        self.owner = Transactor(url, Keys.from_key(dev_keys(1)[0]))
         self.deployment_file = folder / "deployment.json"
         deployment: Deployment = deploy(self.owner, DEV_BOUNDS)
         deployment.save(self.deployment_file)
@@ -149,7 +179,7 @@ class Stage:
         return model_id(program)
 
     def operator(self, *, inference: Inference | None = None, funds: int = 100 * ETHER, **given: Any) -> Operator:
-        account = Account.create()
+        account = Keys.create()
         folder = self.folder / f"operator-{len(self.operators)}"
         made = Operator(self, account, folder, inference, given)
         self.operators.append(made)
@@ -158,7 +188,8 @@ class Stage:
         return made
 
     def seat_stake(self, items: int = 178) -> int:
-        return self.contracts.oracle.min_seat_stake(self.model_id, items)
+        least = self.contracts.oracle.min_seat_stake(self.model_id, items)
+        return -(-least // GWEI) * GWEI
 
     def store(self, rows: NDArray[np.uint8], name: str = "rows") -> tuple[str, bytes]:
         """(URI, data root) of rows in a file."""
@@ -184,12 +215,6 @@ class Stage:
                 "quorum": quorum_bounds(seats)[1],
                 "seat_stake": stake,
                 "reward": ETHER,
-                "call_out_fee": 0,
-                "gold_root": bytes(32),
-                "gold_count": 0,
-                "audit_bond": 0,
-                "consumer": "0x" + "00" * 20,
-                "callback_gas": 0,
                 **windows,
                 **changes,
             }

@@ -14,7 +14,7 @@ from contracts import gas_budget, merkle
 from contracts.disputes import InputProof, Node, ResultProof
 from contracts.job import Outcome, Phase
 from coordinator.devnet import find_anvil
-from oracle_worker import challenges, duties
+from oracle_worker import challenges, duties, settlement
 from oracle_worker.challenges import OwnResultWrong
 from oracle_worker.computing import prepare
 from oracle_worker.disputes import GiveLeaf, GiveNodes, MakeDemand, MakeRefutation
@@ -43,7 +43,8 @@ def challenged(stage: Stage, rows: Rows, jury: list[Operator], **changes: Any) -
 
 def root_of(operator: Operator, posted: Posted) -> bytes:
     compute = operator.roles.compute
-    return prepare(compute, compute.view.sight(posted.job), posted.data_uri).tree().root
+    operator.fetch(posted)
+    return prepare(compute, compute.view.sight(posted.job)).tree().root
 
 
 def names(operator: Operator, posted: Posted) -> list[str]:
@@ -54,8 +55,8 @@ def names(operator: Operator, posted: Posted) -> list[str]:
 def finish(stage: Stage, posted: Posted, keeper: Operator) -> None:
     while stage.phase(posted) == Phase.CHALLENGING:
         stage.advance(WINDOW)
-    done(duties.settle(keeper.roles.signer, posted.job))
-    done(duties.release(keeper.roles.signer, posted.job))
+    done(settlement.settle(keeper.roles.signer, posted.job))
+    settlement.release(keeper.roles.signer, posted.job)  # of whoever did not win
 
 
 def test_one_honest_worker_demands_its_way_down_a_withheld_lie_and_wins_against_two(stage: Stage, wine: Rows) -> None:
@@ -76,16 +77,15 @@ def test_one_honest_worker_demands_its_way_down_a_withheld_lie_and_wins_against_
         pass
     finish(stage, posted, honest)
     state = stage.state(posted)
-    assert (state.outcome, state.root, state.winning_seats) == (Outcome.ACCEPTED, truth, 1)
-    credit = stage.contracts.oracle.credit(honest.account.address)
-    done(duties.release_bounty(honest.roles.signer, posted.job))
-    bounty = stage.contracts.oracle.credit(honest.account.address) - credit
+    assert (state.outcome, state.root, state.root_seats) == (Outcome.ACCEPTED, truth, 1)
+    credit = honest.books.credit
+    done(settlement.release_bounty(honest.roles.signer, posted.job))
+    bounty = honest.books.credit - credit
     assert bounty == 2 * (stage.seat_stake() // 2)
-    done(duties.release_bond(honest.roles.signer, posted.job))
-    nothing(duties.release_bond(honest.roles.signer, posted.job))
-    assert stage.contracts.oracle.account(honest.account.address)[0].bonded == stage.seat_stake()
-    for liar in liars:
-        assert stage.contracts.oracle.account(liar.account.address)[0].bonded == 0
+    done(settlement.release_bond(honest.roles.signer, posted.job))
+    nothing(settlement.release_bond(honest.roles.signer, posted.job))
+    assert honest.books.bonded == stage.seat_stake()
+    assert [liar.books.bonded for liar in liars] == [0, 0]
 
 
 def test_the_duel_costs_the_honest_worker_nothing_but_gas(stage: Stage, wine: Rows) -> None:
@@ -99,7 +99,7 @@ def test_the_duel_costs_the_honest_worker_nothing_but_gas(stage: Stage, wine: Ro
             receipts += result.receipts if isinstance(result, Done) else []
         liars[0].dispute(posted)
     finish(stage, posted, liars[0])
-    for duty in (duties.release_bounty, duties.release_bond):
+    for duty in (settlement.release_bounty, settlement.release_bond):
         receipts += done(duty(honest.roles.signer, posted.job)).receipts
     gas = sum(receipt["gasUsed"] * receipt["effectiveGasPrice"] for receipt in receipts)
     answered = honest.roles.signer.view.history(honest.roles.signer.view.sight(posted.job))
@@ -121,10 +121,11 @@ def test_a_lie_about_any_item_is_found_at_every_depth(stage: Stage, wine: Rows, 
     for _ in range(5):
         for one in (honest, liars[0]):
             one.dispute(posted)
-    tally = stage.contracts.oracle.tally(posted.id, lie)
-    assert tally.refuter == honest.account.address
     history = honest.roles.signer.view.history(honest.roles.signer.view.sight(posted.job))
-    assert sum(1 for node in history.demands if node.root == lie) == merkle.last_level(merkle.depth_of(items))
+    assert history.refuter(lie) == honest.account.address
+    demanded = sum(1 for node in history.demands if node.root == lie)
+    assert demanded == (0 if history.executed else merkle.last_level(merkle.depth_of(items)))
+    assert bool(history.executed) == (items == 2)  # cheaper, then, than a demand and a refutation
 
 
 def test_a_lie_in_chunks_that_are_cut_elsewhere_is_found(stage: Stage, wine: Rows) -> None:
@@ -150,7 +151,7 @@ def test_someone_without_a_seat_refutes_a_unanimous_lie(stage: Stage, wine: Rows
     finish(stage, posted, bystander)
     assert stage.state(posted).outcome == Outcome.HUNG
     before = bystander.balance()
-    receipts = done(duties.release_bounty(bystander.roles.signer, posted.job)).receipts
+    receipts = done(settlement.release_bounty(bystander.roles.signer, posted.job)).receipts
     gas = sum(receipt["gasUsed"] * receipt["effectiveGasPrice"] for receipt in receipts)
     assert bystander.balance() == before - gas + 3 * (stage.seat_stake() // 2)
 
@@ -177,7 +178,7 @@ def test_a_demand_on_the_right_root_is_answered_by_someone_without_a_seat(stage:
         assert names(jury[0], posted) == []
     finish(stage, posted, bystander)
     assert stage.state(posted).root == truth
-    assert len(done(duties.release_bond(bystander.roles.signer, posted.job)).receipts) == 3
+    assert len(done(settlement.release_bond(bystander.roles.signer, posted.job)).receipts) == 3
 
 
 def test_a_demand_whose_time_is_over_is_left_alone(stage: Stage, wine: Rows) -> None:

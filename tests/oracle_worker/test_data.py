@@ -16,7 +16,7 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from contracts.job import NOBODY, Terms
+from contracts.job import Terms
 from contracts.merkle import MerkleTree, input_leaf, verify
 from oracle_worker import data, disk, download, settings
 from oracle_worker.data import DataMismatch, DataRefused, DataSizeMismatch, DataStore, DataUnavailable
@@ -29,7 +29,18 @@ def root_of(rows: NDArray[np.uint8]) -> bytes:
 
 
 TERMS = Terms(
-    *(bytes(32), root_of(ROWS), bytes(32), len(ROWS), 1, 1, 1, 0, 0, bytes(32), 0, 0, 60, 60, 60, 60, NOBODY, 0)
+    model_id=bytes(32),
+    data_root=root_of(ROWS),
+    data_uri_hash=bytes(32),
+    item_count=len(ROWS),
+    seats=1,
+    quorum=1,
+    seat_stake=1,
+    reward=0,
+    commit_window=60,
+    reveal_window=60,
+    challenge_window=60,
+    response_window=60,
 )
 
 

@@ -10,12 +10,12 @@ import pytest
 from numpy.typing import NDArray
 
 from contracts import errors
-from contracts.commitment import SeatStatus
 from contracts.endpoint import Call
 from contracts.job import Outcome, Phase
 from contracts.merkle import MerkleTree, result_leaf
+from contracts.transactor import GWEI
 from models import interpreter
-from oracle_worker import computing, duties, policy
+from oracle_worker import computing, duties, policy, settlement
 from oracle_worker.chain_view import UnknownJob
 from oracle_worker.collection import ChunkConflict, Collection
 from oracle_worker.data import DataMismatch, DataSizeMismatch
@@ -26,6 +26,7 @@ from oracle_worker.policy import PolicyRefusal
 from oracle_worker.queues import COLLECT, DISPUTE
 from oracle_worker.result import Nothing
 from oracle_worker.salt import NotOurs
+from oracle_worker.sending import send
 from tests.models.random_networks import random_networks
 from tests.oracle_worker.stage import ETHER, WINDOW, Operator, Posted, Stage, done, new_stage, nothing
 
@@ -46,7 +47,7 @@ def drawn(stage: Stage, rows: Rows, jury: list[Operator], **changes: Any) -> Pos
 
 def settled(stage: Stage, posted: Posted, keeper: Operator) -> None:
     stage.advance(WINDOW)
-    done(duties.settle(keeper.roles.signer, posted.job))
+    done(settlement.settle(keeper.roles.signer, posted.job))
 
 
 @pytest.mark.parametrize("kind", ["auto", "py-evm"])
@@ -66,10 +67,10 @@ def test_three_workers_take_a_job_from_its_draw_to_their_reward(tmp_path: Path, 
         assert all(one.dispute(posted) == [] for one in jury)
         stage.advance(WINDOW)
         keeper = stage.operator()
-        done(duties.settle(keeper.roles.signer, posted.job))
+        done(settlement.settle(keeper.roles.signer, posted.job))
         state = stage.state(posted)
         assert (state.outcome, state.root) == (Outcome.ACCEPTED, true_root(stage, wine))
-        done(duties.release(keeper.roles.signer, posted.job))
+        nothing(settlement.release(keeper.roles.signer, posted.job))  # all went out with the settlement
         drew = before[0] - jury[0].balance() + ETHER // 3 - spent[0]
         assert drew > 0  # the first worker paid for the draw
         for place in (1, 2):
@@ -87,21 +88,20 @@ def test_every_duty_done_twice_does_nothing_the_second_time(stage: Stage, wine: 
     nothing(duties.commit(signer, posted.job))
     done(duties.reveal(signer, posted.job))
     nothing(duties.reveal(signer, posted.job))
-    nothing(duties.settle(signer, posted.job))
+    nothing(settlement.settle(signer, posted.job))
     settled(stage, posted, one)
-    nothing(duties.settle(signer, posted.job))
-    done(duties.release(signer, posted.job))
-    nothing(duties.release(signer, posted.job))
-    nothing(duties.release_bounty(signer, posted.job))
-    nothing(duties.release_bond(signer, posted.job))
+    nothing(settlement.settle(signer, posted.job))
+    nothing(settlement.release(signer, posted.job))
+    nothing(settlement.release_bounty(signer, posted.job))
+    nothing(settlement.release_bond(signer, posted.job))
 
 
 def test_duties_called_before_their_time_do_nothing(stage: Stage, wine: Rows) -> None:
     (one,) = stage.jury(1)
     signer = one.roles.signer
     posted = stage.post(wine, 1)
-    early = (duties.commit, duties.reveal, duties.settle, duties.release, duties.release_bounty, duties.release_bond)
-    for duty in early:
+    early = (duties.commit, duties.abstain, duties.reveal, settlement.settle, settlement.release)
+    for duty in (*early, settlement.release_bounty, settlement.release_bond):
         assert "DRAWING" in nothing(duty(signer, posted.job)).reason
     assert isinstance(computing.infer(one.roles.compute, posted.job, posted.data_uri, 0), Nothing)
 
@@ -125,12 +125,9 @@ def test_a_worker_whose_disk_was_wiped_reveals_from_key_and_chain(stage: Stage, 
     for one in jury:
         done(duties.reveal(one.roles.signer, posted.job))
     settled(stage, posted, jury[0])
-    done(duties.release(jury[0].roles.signer, posted.job))
-    seat = stage.contracts.oracle.seat(posted.id, jury[1].account.address)
-    assert seat.status == SeatStatus.RELEASED
-    stake, _, _ = stage.contracts.oracle.account(jury[1].account.address)
-    assert stake.bonded == stage.seat_stake()
-    assert stage.contracts.oracle.credit(jury[1].account.address) == ETHER // 3
+    assert jury[1].is_released(posted)
+    assert jury[1].books.bonded == stage.seat_stake()
+    assert jury[1].books.credit == ETHER // 3
 
 
 def test_a_worker_whose_disk_was_wiped_stays_with_its_commitment(stage: Stage, wine: Rows) -> None:
@@ -161,12 +158,12 @@ def test_tickets_that_win_when_the_odds_double_are_added_to_the_same_commitment(
     posted = stage.post(wine, 40, quorum=21)
     done(duties.draw(first.roles.signer, posted.job))
     done(first.commit(posted))
-    held = stage.contracts.oracle.seat(posted.id, first.account.address)
+    held = first.seat(posted)
     assert 0 < held.count < 24
     first.lose_disk()
     stage.advance(WINDOW * 3 // 4)
     done(duties.commit(first.roles.signer, posted.job))  # neither disk nor model is asked
-    grown = stage.contracts.oracle.seat(posted.id, first.account.address)
+    grown = first.seat(posted)
     assert (grown.count, grown.digest) == (24, held.digest)
     assert "21 chunks" not in nothing(duties.commit(first.roles.signer, posted.job)).reason
     done(second.commit(posted))
@@ -180,9 +177,9 @@ def test_a_worker_takes_no_more_seats_than_its_free_stake_pays_for(stage: Stage,
     one.deposit(4 * stake)
     posted = stage.post(wine, 4, quorum=3)
     done(duties.draw(one.roles.signer, posted.job))
-    one.roles.signer.transactor.send(stage.contracts.oracle.unbond(2 * stake + 1))
+    one.roles.signer.transactor.send(stage.contracts.oracle.unbond(2 * stake + GWEI))
     done(one.commit(posted))
-    assert stage.contracts.oracle.seat(posted.id, one.account.address).count == 1
+    assert one.seat(posted).count == 1
 
 
 def test_a_reveal_waits_until_the_end_of_the_commit_phase_is_deep(stage: Stage, wine: Rows) -> None:
@@ -219,7 +216,7 @@ def test_a_message_after_the_window_does_nothing_and_costs_nothing(stage: Stage,
     assert "SETTLING" in nothing(duties.commit(one.roles.signer, posted.job)).reason
     assert one.messages(posted) == []
     assert one.balance() == before
-    done(duties.settle(one.roles.signer, posted.job))
+    done(settlement.settle(one.roles.signer, posted.job))
     assert stage.state(posted).outcome == Outcome.EXPIRED
 
 
@@ -325,7 +322,7 @@ def test_a_job_that_is_not_on_this_chain_is_refused(stage: Stage, wine: Rows) ->
     (one,) = jury = stage.jury(1)
     posted = drawn(stage, wine, jury)
     stranger = type(posted.job)(posted.job.requester, posted.job.nonce + 1, posted.job.terms)
-    for duty in (duties.draw, duties.commit, duties.reveal, duties.settle, duties.release):
+    for duty in (duties.draw, duties.commit, duties.reveal, settlement.settle, settlement.release):
         with pytest.raises(UnknownJob, match="has no job"):
             duty(one.roles.signer, stranger)
     with pytest.raises(UnknownJob):
@@ -388,10 +385,10 @@ def test_settling_names_no_root_where_none_wins(stage: Stage, wine: Rows) -> Non
     done(duties.reveal(jury[0].roles.signer, posted.job))
     stage.advance(WINDOW)
     stage.advance(WINDOW)
-    done(duties.settle(jury[2].roles.signer, posted.job))
+    done(settlement.settle(jury[2].roles.signer, posted.job))
     assert stage.state(posted).outcome == Outcome.HUNG
-    done(duties.release(jury[2].roles.signer, posted.job))
-    kept, lost = (stage.contracts.oracle.account(one.account.address)[0].bonded for one in jury[:2])
+    done(settlement.release(jury[2].roles.signer, posted.job))
+    kept, lost = (one.books.bonded for one in jury[:2])
     assert (kept, lost) == (stage.seat_stake(), 0)
 
 
@@ -403,9 +400,9 @@ def test_a_large_jury_is_released_in_batches(stage: Stage, wine: Rows) -> None:
     for one in jury:
         done(duties.reveal(one.roles.signer, posted.job))
     settled(stage, posted, jury[0])
-    assert len(done(duties.release(jury[0].roles.signer, posted.job)).receipts) == 3
-    for one in jury:
-        assert stage.contracts.oracle.seat(posted.id, one.account.address).status == SeatStatus.RELEASED
+    assert [one.is_released(posted) for one in jury].count(True) == 2  # with the settlement
+    assert len(done(settlement.release(jury[0].roles.signer, posted.job)).receipts) == 2
+    assert all(one.is_released(posted) for one in jury)
 
 
 def test_logs_are_read_in_bounded_ranges(stage: Stage, wine: Rows) -> None:
@@ -417,13 +414,13 @@ def test_logs_are_read_in_bounded_ranges(stage: Stage, wine: Rows) -> None:
     done(duties.reveal(one.roles.signer, posted.job))
     view = one.roles.signer.view
     history = view.history(view.sight(posted.job))
-    assert list(history.committed) == [one.account.address]
+    assert list(history.seats) == [one.account.address]
     assert history.revealed == {true_root(stage, wine): 1}
 
 
 def test_an_error_that_is_no_race_is_raised(stage: Stage, wine: Rows) -> None:
     (one,) = jury = stage.jury(1)
     posted = drawn(stage, wine, jury)
-    call = stage.contracts.oracle.commit(posted.job, bytes(32), bytes(32), [7])
+    call = stage.contracts.oracle.commit(posted.job, 0, bytes(32), bytes(32), [7])
     with pytest.raises(errors.NoSuchTicket):
-        duties.send(one.roles.signer, "commit", call, ("WrongPhase",))
+        send(one.roles.signer, "commit", call, ("WrongPhase",))

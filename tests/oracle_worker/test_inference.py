@@ -9,17 +9,18 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from contracts.job import NOBODY, Terms
+from contracts.job import Terms
 from contracts.merkle import MerkleTree, input_leaf, result_leaf, verify
 from models import interpreter, zoo
 from models.canonical import to_onnx
 from models.program import compile_network, model_id
-from oracle_worker import policy, settings
+from oracle_worker import inference, policy, settings
 from oracle_worker.chunks import plan
 from oracle_worker.data import DataMismatch, DataStore
 from oracle_worker.inference import Inference, JobInference, OnnxInference, ResultStore, measure_speed
 from oracle_worker.model_store import Model, ModelNotFound, ModelStore, WrongModel
 from oracle_worker.policy import PolicyRefusal
+from oracle_worker.result_tree import ResultsChanged
 from oracle_worker.settings import BadSettings
 from tests.models.random_networks import random_networks
 
@@ -28,6 +29,23 @@ MODEL = Model(model_id(compile_network(NETWORK)), NETWORK, Path("memory"))
 ROWS = np.random.default_rng(5).integers(0, 256, (77, NETWORK.row_length), np.uint8)
 OUTPUTS = [row.astype(">i4").tobytes() for row in interpreter.run(NETWORK, ROWS)]
 JOB_ID = b"\x0a" * 32
+
+
+def terms_of(data_root: bytes, item_count: int) -> Terms:
+    return Terms(
+        model_id=MODEL.id,
+        data_root=data_root,
+        data_uri_hash=bytes(32),
+        item_count=item_count,
+        seats=1,
+        quorum=1,
+        seat_stake=1,
+        reward=0,
+        commit_window=9,
+        reveal_window=9,
+        challenge_window=9,
+        response_window=9,
+    )
 
 
 class Counting:
@@ -42,15 +60,15 @@ class Counting:
         return self.honest.run(model, rows, first)
 
 
-def work(folder: Path, inference: Inference, chunk_depth: int = 4) -> JobInference:
+def work(folder: Path, runs: Inference, chunk_depth: int = 4) -> JobInference:
     root = MerkleTree([input_leaf(row.tobytes()) for row in ROWS]).root
-    terms = Terms(*(MODEL.id, root, bytes(32), len(ROWS), 1, 1, 1, 0, 0, bytes(32), 0, 0, 9, 9, 9, 9, NOBODY, 0))
+    terms = terms_of(root, len(ROWS))
     source = folder / "source"
     source.mkdir(exist_ok=True)
     (source / "rows").write_bytes(ROWS.tobytes())
     given = settings.load(chunk_depth=chunk_depth, data_folders=(source,))
     data = DataStore(folder / "data", given).fetch(terms, (source / "rows").as_uri(), NETWORK.row_length)
-    return JobInference(JOB_ID, MODEL, data, inference, ResultStore(folder / "results", 1 << 30))
+    return JobInference(JOB_ID, MODEL, data, runs, ResultStore(folder / "results", 1 << 30))
 
 
 @pytest.mark.parametrize("chunk_depth", [0, 2, 4, 7, 16])
@@ -89,8 +107,34 @@ def test_results_that_the_disk_changed_are_computed_again(tmp_path: Path, harm: 
     elif harm == "empty":
         content.clear()
     path.write_bytes(content)
-    assert work(tmp_path, counting).tree().root == right
+    again = work(tmp_path, counting).tree()
+    assert again.root == right
+    assert again.nodes(again.depth, 0, len(ROWS)) == job.tree().nodes(again.depth, 0, len(ROWS))
     assert counting.rows == len(ROWS) + 16
+
+
+def test_roots_are_read_without_hashing_what_they_are_of(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    right = work(tmp_path, OnnxInference()).tree()
+    hashed = []
+    genuine = inference._tree
+    monkeypatch.setattr(inference, "_tree", lambda *given: hashed.append(given[2]) or genuine(*given))
+    tree = work(tmp_path, OnnxInference()).tree()
+    assert tree.root == right.root
+    assert hashed == []
+    tree.nodes(tree.depth, 33, 35)  # in the third chunk
+    assert hashed == [2]
+
+
+def test_results_of_another_root_than_the_one_on_disk_are_noticed(tmp_path: Path) -> None:
+    job = work(tmp_path, OnnxInference())
+    job.tree()
+    path = job.results.path(JOB_ID, 2)
+    forged = inference._head(JOB_ID, 2, bytes(32))  # as if the results had been others, and then were computed again
+    path.write_bytes(forged + path.read_bytes()[len(forged) :])
+    tree = work(tmp_path, OnnxInference()).tree()
+    with pytest.raises(ResultsChanged, match="chunk 2"):
+        tree.nodes(tree.depth, 33, 34)
+    assert work(tmp_path, OnnxInference()).tree().root != tree.root
 
 
 def test_results_of_data_that_the_disk_changed_are_never_kept(tmp_path: Path) -> None:
@@ -155,7 +199,7 @@ def test_a_model_file_that_changes_is_compiled_again(tmp_path: Path) -> None:
 
 
 def test_a_job_that_takes_longer_than_is_left_is_refused() -> None:
-    terms = Terms(*(MODEL.id, bytes(32), bytes(32), 1000, 1, 1, 1, 0, 0, bytes(32), 0, 0, 9, 9, 9, 9, NOBODY, 0))
+    terms = terms_of(bytes(32), 1000)
     given = settings.load(speed_margin=2.0)
     policy.check_time(given, terms, 20, 100.0)
     with pytest.raises(PolicyRefusal, match="19 s are left"):

@@ -26,8 +26,18 @@ from oracle_worker.salt import NotOurs, SealedRoot
 
 URI = "https://example.org/rows.bin"
 TERMS = Terms(
-    *(b"\1" * 32, b"\2" * 32, data_uri_hash(URI), 178, 5, 3, 10**15, 10**18, 0, bytes(32), 0, 0),
-    *(60, 60, 60, 60, NOBODY, 0),
+    model_id=b"\1" * 32,
+    data_root=b"\2" * 32,
+    data_uri_hash=data_uri_hash(URI),
+    item_count=178,
+    seats=5,
+    quorum=3,
+    seat_stake=10**15,
+    reward=10**18,
+    commit_window=60,
+    reveal_window=60,
+    challenge_window=60,
+    response_window=60,
 )
 JOB = Job(Account.from_key(b"\7" * 32).address, 2**255, TERMS)
 DOMAIN = Domain(31337, Account.from_key(b"\x08" * 32).address)

@@ -27,7 +27,7 @@ from contracts.job import Outcome, Phase
 from oracle_worker import queues, settings, worker
 from oracle_worker.job_codec import job_to_json
 from oracle_worker.messages import BadSecret
-from oracle_worker.queues import ACT, COLLECT, DISPUTE, EXAMINE, INFER, make_sender
+from oracle_worker.queues import ACT, COLLECT, DISPUTE, EXAMINE, FETCH, INFER, UNAVAILABLE, make_sender
 from oracle_worker.settings import BadSettings
 from oracle_worker.worker import RoleContexts, embedded
 from tests.oracle_worker.stage import ETHER, WINDOW, Liar, Operator, Posted, Stage
@@ -45,8 +45,11 @@ def until(condition: Callable[[], bool], seconds: float = 60) -> None:
         time.sleep(0.05)
 
 
-def has_seat(stage: Stage, posted: Posted, operator: Operator, status: SeatStatus) -> bool:
-    return stage.contracts.oracle.seat(posted.id, operator.account.address).status == status
+def has_seat(posted: Posted, operator: Operator, status: SeatStatus) -> bool:
+    view = operator.roles.signer.view
+    sight = view.sight(posted.job)
+    held = view.seats(sight, view.history(sight), operator.account.address)
+    return held is not None and held[1].status == status
 
 
 @pytest.fixture
@@ -64,9 +67,9 @@ def test_a_job_goes_its_way_by_messages_alone(stage: Stage, operator: Operator, 
         until(lambda: stage.phase(posted) == Phase.COMMITTING)
         for chunk in (2, 0, 1, 1):
             app.send_task(INFER, [job, chunk])
-        until(lambda: has_seat(stage, posted, operator, SeatStatus.SEALED))
+        until(lambda: has_seat(posted, operator, SeatStatus.SEALED))
         app.send_task(ACT, [job, "reveal"])
-        until(lambda: has_seat(stage, posted, operator, SeatStatus.REVEALED))
+        until(lambda: has_seat(posted, operator, SeatStatus.REVEALED))
         (root,) = operator.roles.signer.view.history(operator.roles.signer.view.sight(posted.job)).revealed
         node = Node(root, 0, 0)
         stage.owner.send(stage.contracts.disputes.demand(posted.job, node, ETHER))
@@ -75,7 +78,7 @@ def test_a_job_goes_its_way_by_messages_alone(stage: Stage, operator: Operator, 
         stage.advance(WINDOW * 3)
         for action in ("settle", "settle", "release", "release_bond", "release_bounty"):
             app.send_task(ACT, [job, action])
-        until(lambda: has_seat(stage, posted, operator, SeatStatus.RELEASED))
+        until(lambda: stage.phase(posted) == Phase.SETTLED and operator.is_released(posted))
     assert stage.state(posted).outcome == Outcome.ACCEPTED
 
 
@@ -136,7 +139,7 @@ def test_forged_and_malformed_messages_change_nothing_and_stop_nobody(
             app.send_task(name, arguments)
         for chunk in range(3):
             app.send_task(INFER, [job, chunk])
-        until(lambda: has_seat(stage, posted, operator, SeatStatus.SEALED))
+        until(lambda: has_seat(posted, operator, SeatStatus.SEALED))
     refused = [record.getMessage() for record in caplog.records if record.name == "oracle_worker.tasks"]
     for kind in ("ForgedMessage", "BadMessage", "UnknownJob", "IndexError"):
         assert any(kind in line for line in refused), kind
@@ -151,7 +154,7 @@ def test_messages_are_json_and_workers_take_no_orders_from_the_broker(operator: 
     assert app.conf.result_backend is None
     real = make_sender(settings.load(broker_url="redis://127.0.0.1/0", visibility_timeout=77))
     assert real.conf.broker_transport_options["visibility_timeout"] == 77
-    assert set(queues.ROLES) == {INFER, EXAMINE, ACT, COLLECT, DISPUTE}
+    assert set(queues.ROLES) == {INFER, EXAMINE, FETCH, ACT, COLLECT, UNAVAILABLE, DISPUTE}
 
 
 def test_what_is_wrong_with_a_roles_settings_is_said_before_it_starts(stage: Stage, tmp_path: Path) -> None:
@@ -254,10 +257,10 @@ def test_roles_work_as_processes_on_redis_and_survive_being_killed(
         with process("compute", environment, log):
             for chunk in range(3):
                 app.send_task(INFER, [job, chunk])
-            until(lambda: has_seat(stage, posted, operator, SeatStatus.SEALED))
+            until(lambda: has_seat(posted, operator, SeatStatus.SEALED))
     app.send_task(ACT, [job, "reveal"])  # nobody listens now: the broker keeps it
     with process("signer", signing, log):
-        until(lambda: has_seat(stage, posted, operator, SeatStatus.REVEALED))
+        until(lambda: has_seat(posted, operator, SeatStatus.REVEALED))
     app.close()
     text = log.read_text()
     assert operator.account.key.hex() not in text
