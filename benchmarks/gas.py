@@ -4,10 +4,12 @@ What the figures are:
 
 - Entry points by their names, a transaction each, on a job of 178 items; what comes in batches has the batch's size behind
   its name. `deliver` is without what the consumer spends.
-- job/direct/N and job/relayed/N: a whole job with N seats of N workers, from its creation to the last worker's reward, in as
-  few transactions as the path allows. Direct: every worker commits and reveals by itself, the first to commit draws as well.
-  Relayed: one transaction draws and posts all signed commitments, one reveals, one settles and releases. Workers and requester
-  had jobs before: their storage slots are not new.
+- job/direct/N, job/relayed/N, job/relayed_alone/N: a whole job with N seats of N workers, from its creation to the last
+  worker's reward. Workers and requester had jobs before: their storage slots are not new. Direct: every worker commits and
+  reveals by itself, the first to commit draws as well, one transaction settles and releases. Relayed, alone: one transaction
+  draws and posts all signed commitments, one reveals, one settles and releases. Relayed: the same in a steady stream of jobs,
+  where the relayer's one transaction settles a job, reveals the next but one, posts the commitments of the one after that and
+  draws the next: the gas of one creation and one such transaction.
 - verdict/depth10: what one verdict costs the contract that reads it, 1,000 items, nothing of the job read before.
 - verdict/amortised/K: a verdict's share of everything if the job's K items are all read: (job/relayed/5 + K · one verdict
   read at the depth of K items) / K.
@@ -37,7 +39,7 @@ from contracts.deployment import Contracts, deploy
 from contracts.disputes import InputProof, Node, ResultProof
 from contracts.endpoint import Call, Endpoint
 from contracts.gold import GoldItem, GoldTree
-from contracts.job import Job, Terms, data_uri_hash, quorum_bounds, seed_block
+from contracts.job import Job, Terms, commit_end, data_uri_hash, quorum_bounds, seed_block
 from contracts.merkle import MerkleTree, input_leaf, last_level, level_depth, result_leaf
 from contracts.signed_commit import SignedCommit, sign
 from contracts.stake import odds_factor, seed_of, winning_tickets
@@ -55,6 +57,8 @@ WINDOW = 3600
 DATA_URI = "file:///benchmark.rows"
 SECRET = keccak(b"benchmark")
 LANE = 0
+STREAM = 3
+"""Jobs of a stream in which a worker has seats at the same time."""
 ROWS_AT_ONCE = 100_000
 
 
@@ -111,7 +115,10 @@ class _Worker:
 
     @property
     def seat(self) -> SeatRef:
-        return SeatRef(self.account.address, LANE)
+        return self.seat_in(LANE)
+
+    def seat_in(self, lane: int) -> SeatRef:
+        return SeatRef(self.account.address, lane)
 
 
 @dataclass
@@ -125,6 +132,7 @@ class _Played:
     header: bytes
     seed: bytes
     total_stake: int
+    lane: int = LANE
     gas: dict[str, list[int]] = field(default_factory=dict)
 
     def note(self, entry: str, receipt: Receipt) -> None:
@@ -166,7 +174,8 @@ class _Stage:
         for seats in JURIES:
             self._direct(wine, seats)  # so that every worker's slots have been written before
             figures[f"job/direct/{seats}"] = self._direct(wine, seats).total
-            figures[f"job/relayed/{seats}"] = self._relayed(wine, seats).total
+            figures[f"job/relayed_alone/{seats}"] = self._relayed(wine, seats).total
+            figures[f"job/relayed/{seats}"] = self._streamed(wine, seats)
         figures |= self._singles(wine) | self._batches(wine) | self._disputed(wine) | self._audited(wine)
         figures["execute_job/178"] = self._executed(wine)
         figures["refute/13-32-16-3/1000"] = self._refuted(thousand)
@@ -218,6 +227,31 @@ class _Stage:
         played.note("reveal", self.requester.send(self.oracle.reveal(played.job, root, openings)))
         self._settle(played, [worker.seat for worker in played.jury])
         return played
+
+    def _streamed(self, data: _Data, seats: int) -> int:
+        """A job's gas in a relayer's steady stream of jobs."""
+        stream: list[_Played] = []
+        jobs = 4 * STREAM
+        for number in range(jobs + 4):
+            self._advance(WINDOW * 8 // 10)  # late enough in the commit window that every ticket wins
+            if number < jobs:
+                stream.append(self._create(data, seats, lane=number % STREAM))
+            step = self.requester.send(self.oracle.multicall(list(self._steps(stream, number))))
+            if number == jobs - 1:
+                total = stream[-1].total + int(step["gasUsed"])
+        return total
+
+    def _steps(self, stream: Sequence[_Played], number: int) -> Iterator[Call]:
+        """What is due once the job of this number is there, or would be."""
+        root = stream[0].data.results.root
+        for job in stream[max(0, number - 4) : max(0, number - 3)]:
+            yield self.oracle.settle(job.job, root, [worker.seat_in(job.lane) for worker in job.jury])
+        for job in stream[max(0, number - 2) : max(0, number - 1)]:
+            yield self.oracle.reveal(job.job, root, [self._opening(job, worker, root) for worker in job.jury])
+        for job in stream[max(0, number - 1) : number]:
+            yield self.oracle.commit_for(job.job, [self._signed(job, worker, root) for worker in job.jury])
+        for job in stream[number : number + 1]:
+            yield self._draw(job)
 
     # ---- Entry points ----
 
@@ -327,10 +361,13 @@ class _Stage:
 
     # ---- Steps ----
 
-    def _create(self, data: _Data, seats: int, **changes: Any) -> _Played:
-        """A job whose jury is the first `seats` workers, with its seed's block in the past."""
+    def _create(self, data: _Data, seats: int, lane: int | None = None, **changes: Any) -> _Played:
+        """A job whose jury is the first `seats` workers, with its seed's block in the past.
+
+        lane: of a stream's job. Its workers have stake for STREAM jobs, all others for one.
+        """
         jury = self.workers[:seats]
-        self._fit_stake(jury)
+        self._fit_stake(jury, 1 if lane is None else STREAM)
         terms = Terms(
             model_id=data.model_id,
             data_root=data.inputs.root,
@@ -355,15 +392,15 @@ class _Stage:
         header = block_header.fetch(self.endpoint, number)
         randomness = bytes.fromhex(self.endpoint.ask("eth_getBlockByNumber", hex(number), False)["mixHash"][2:])
         total = self.oracle.total_stake(block=receipt["blockNumber"] - 1)
-        played = _Played(job, job_id, data, jury, header, seed_of(randomness, job_id), total)
+        played = _Played(job, job_id, data, jury, header, seed_of(randomness, job_id), total, lane or LANE)
         played.note("create", receipt)
         return played
 
-    def _fit_stake(self, jury: Sequence[_Worker]) -> None:
-        """Leave exactly the jury's stake bonded, so that every ticket wins and nobody else's does."""
+    def _fit_stake(self, jury: Sequence[_Worker], jobs: int) -> None:
+        """Leave exactly the jury's stake for so many jobs bonded, so that its tickets win and nobody else's do."""
         for worker in self.workers:
             bonded = self.oracle.account(worker.account.address).bonded
-            wanted = self.seat_stake if worker in jury else 0
+            wanted = jobs * self.seat_stake if worker in jury else 0
             if bonded < wanted:
                 worker.transactor.send(self.oracle.deposit(wanted - bonded))
             elif bonded > wanted:
@@ -392,23 +429,24 @@ class _Stage:
 
     def _commit(self, played: _Played, worker: _Worker, root: bytes) -> Call:
         sealed, hidden = _sealed(played, worker, root)
-        return self.oracle.commit(played.job, LANE, sealed, hidden, self._tickets(played, worker))
+        return self.oracle.commit(played.job, played.lane, sealed, hidden, self._tickets(played, worker))
 
     def _signed(self, played: _Played, worker: _Worker, root: bytes) -> SignedCommit:
         sealed, hidden = _sealed(played, worker, root)
         where = (self.endpoint.chain_id, self.oracle.address)
         tickets = self._tickets(played, worker)
-        return sign(worker.account, *where, played.job_id, LANE, sealed, hidden, tickets, 2**40)
+        return sign(worker.account, *where, played.job_id, played.lane, sealed, hidden, tickets, 2**40)
 
     def _tickets(self, played: _Played, worker: _Worker) -> list[int]:
-        terms, who = played.job.terms, worker.account.address
-        expected = odds_factor(WINDOW, WINDOW) * terms.seats * terms.seat_stake
-        created = self.oracle.job_state(played.job_id).created_block
-        owned = self.oracle.stake_before(who, created) // terms.seat_stake
-        return list(winning_tickets(played.seed, who, owned, expected, played.total_stake))
+        terms, who, state = played.job.terms, worker.account.address, self.oracle.job_state(played.job_id)
+        now = int(self.endpoint.ask("eth_getBlockByNumber", "latest", False)["timestamp"], 16)
+        left = commit_end(state, terms) - now if state.started_at else WINDOW
+        expected = odds_factor(WINDOW, left) * terms.seats * terms.seat_stake
+        owned = self.oracle.stake_before(who, state.created_block) // terms.seat_stake
+        return list(winning_tickets(played.seed, who, owned, expected, played.total_stake))[:1]
 
     def _opening(self, played: _Played, worker: _Worker, root: bytes) -> Opening:
-        return Opening(worker.account.address, LANE, _salt(played, root))
+        return Opening(worker.account.address, played.lane, _salt(played, root))
 
     def _settle(self, played: _Played, seats: Sequence[SeatRef] = ()) -> None:
         self._advance(WINDOW * 4)

@@ -7,12 +7,12 @@ import {Audit, IDisputes} from "./interfaces/IDisputes.sol";
 import {IModelRegistry} from "./interfaces/IModelRegistry.sol";
 import {ISeedSource} from "./interfaces/ISeedSource.sol";
 import {IVerdictConsumer} from "./interfaces/IVerdictConsumer.sol";
-import {CommitmentLibrary, Seat, SeatStatus, packSeat} from "./libraries/Commitment.sol";
+import {CommitmentLibrary, PackedSeat, Seat, SeatStatus} from "./libraries/Commitment.sol";
 import {GasBudget} from "./libraries/GasBudget.sol";
 import {Execution, Job, JobLibrary, JobState, Outcome, Phase, Terms} from "./libraries/Job.sol";
 import {MerkleProof} from "./libraries/MerkleProof.sol";
 import {SignatureLibrary} from "./libraries/Signature.sol";
-import {Account, StakeLibrary, pack} from "./libraries/Stake.sol";
+import {Account, StakeLibrary} from "./libraries/Stake.sol";
 import {Tally, TallyLibrary} from "./libraries/Tally.sol";
 import {TicketLibrary} from "./libraries/Ticket.sol";
 
@@ -21,7 +21,6 @@ import {TicketLibrary} from "./libraries/Ticket.sol";
 contract ComputeOracle is OracleStorage, IComputeOracle {
     using JobLibrary for Job;
     using JobLibrary for JobState;
-    using StakeLibrary for Account;
     using TallyLibrary for JobState;
     using TallyLibrary for Tally;
 
@@ -69,20 +68,18 @@ contract ComputeOracle is OracleStorage, IComputeOracle {
         uint256 total = totalStake() + msg.value;
         if (total > uint256(type(uint56).max) * 1 gwei) revert StakeTooLarge(total);
 
-        Account memory account = _accounts[msg.sender].unpack();
-        account.setStake(_histories[msg.sender], account.stake() + msg.value);
-        _accounts[msg.sender] = pack(account);
+        Account account = _accounts[msg.sender];
+        _accounts[msg.sender] = account.bond(_histories[msg.sender], account.bonded() + msg.value);
         _setTotalStake(total);
         emit StakeDeposited(msg.sender, msg.value);
     }
 
     function unbond(uint256 amount) external {
         _checkAmount(amount);
-        Account memory account = _accounts[msg.sender].unpack();
+        Account account = _accounts[msg.sender];
         if (amount > account.free()) revert NotEnoughFreeStake(msg.sender, account.free(), amount);
 
-        account.setStake(_histories[msg.sender], account.stake() - amount);
-        _accounts[msg.sender] = pack(account);
+        _accounts[msg.sender] = account.bond(_histories[msg.sender], account.bonded() - amount);
         _setTotalStake(totalStake() - amount);
         Unbonding storage leaving = _unbonding[msg.sender];
         leaving.amount += uint96(amount);
@@ -92,14 +89,13 @@ contract ComputeOracle is OracleStorage, IComputeOracle {
 
     function withdraw(address payable to) external {
         Unbonding storage leaving = _unbonding[msg.sender];
-        Account memory account = _accounts[msg.sender].unpack();
-        uint256 amount = account.credit;
+        Account account = _accounts[msg.sender];
+        uint256 amount = account.credit();
         bool ready = leaving.amount != 0 && block.timestamp >= leaving.readyAt;
         if (ready) amount += leaving.amount;
         if (amount == 0) revert NothingToWithdraw(msg.sender, leaving.amount, leaving.readyAt);
 
-        account.credit = 0;
-        _accounts[msg.sender] = pack(account);
+        _accounts[msg.sender] = account.clear();
         if (ready) delete _unbonding[msg.sender];
         emit Withdrawn(msg.sender, to, amount);
         _pay(to, amount);
@@ -119,7 +115,7 @@ contract ComputeOracle is OracleStorage, IComputeOracle {
         if (uriHash != terms.dataUriHash) revert DataUriMismatch(terms.dataUriHash, uriHash);
         uint256 payment = uint256(terms.reward) + terms.auditBond;
         if (msg.value != payment) revert WrongPayment(payment, msg.value);
-        uint256 staked = _total.unpack().stakeBefore(_totalHistory, block.number);
+        uint256 staked = _total.bondedBefore(_totalHistory, block.number);
         _checkTerms(terms, staked);
 
         state.createdBlock = uint32(block.number);
@@ -179,14 +175,14 @@ contract ComputeOracle is OracleStorage, IComputeOracle {
         uint256 opened = 0;
         uint256 count = 0;
         for (uint256 i = 0; i < openings.length; i++) {
-            (address worker, uint256 lane) = (openings[i].worker, openings[i].lane);
-            bytes32 commitment = CommitmentLibrary.compute(jobId, worker, root, openings[i].salt);
-            Seat memory seat = _seats[worker][lane].unpackSeat();
-            if (seat.status != SeatStatus.Sealed || seat.digest != CommitmentLibrary.digestOf(jobId, commitment)) continue;
-            (seat.digest, seat.status) = (rootDigest, SeatStatus.Revealed);
-            _seats[worker][lane] = packSeat(seat);
-            opened += seat.count;
-            workers[count++] = worker;
+            Opening calldata one = openings[i];
+            bytes32 commitment = CommitmentLibrary.compute(jobId, one.worker, root, one.salt);
+            PackedSeat seat = _seats[one.worker][one.lane];
+            if (seat.status() != SeatStatus.Sealed) continue;
+            if (!seat.holds(CommitmentLibrary.digestOf(jobId, commitment))) continue;
+            _seats[one.worker][one.lane] = seat.open(rootDigest);
+            opened += seat.count();
+            workers[count++] = one.worker;
         }
         if (count == 0) revert NothingRevealed(jobId, root);
 
@@ -316,7 +312,7 @@ contract ComputeOracle is OracleStorage, IComputeOracle {
     }
 
     function seatAt(address worker, uint256 lane) external view returns (Seat memory) {
-        return _seats[worker][lane].unpackSeat();
+        return _seats[worker][lane].unpack();
     }
 
     function tallyOf(bytes32 jobId, bytes32 root) external view returns (Tally memory tally) {
@@ -329,18 +325,18 @@ contract ComputeOracle is OracleStorage, IComputeOracle {
         view
         returns (uint256 bonded, uint256 locked, uint256 lanes, uint256 unbonding, uint256 readyAt, uint256 credit)
     {
-        Account memory account = _accounts[party].unpack();
+        Account account = _accounts[party];
         Unbonding storage leaving = _unbonding[party];
-        (bonded, locked) = (account.stake(), uint256(account.locked) * 1 gwei);
-        return (bonded, locked, account.lanes, leaving.amount, leaving.readyAt, account.credit);
+        (bonded, locked, lanes, credit) = (account.bonded(), account.locked(), account.lanes(), account.credit());
+        return (bonded, locked, lanes, leaving.amount, leaving.readyAt, credit);
     }
 
     function totalStake() public view returns (uint256) {
-        return _total.unpack().stake();
+        return _total.bonded();
     }
 
     function stakeBefore(address worker, uint256 blockNumber) external view returns (uint256) {
-        return _accounts[worker].unpack().stakeBefore(_histories[worker], blockNumber);
+        return _accounts[worker].bondedBefore(_histories[worker], blockNumber);
     }
 
     function commitHash(bytes32 jobId, SignedCommit calldata signed) external view returns (bytes32) {
@@ -400,9 +396,7 @@ contract ComputeOracle is OracleStorage, IComputeOracle {
     // ---- Stake ----
 
     function _setTotalStake(uint256 amount) private {
-        Account memory total = _total.unpack();
-        total.setStake(_totalHistory, amount);
-        _total = pack(total);
+        _total = _total.bond(_totalHistory, amount);
     }
 
     // ---- Seats ----
@@ -434,7 +428,7 @@ contract ComputeOracle is OracleStorage, IComputeOracle {
             createdBlock: state.createdBlock,
             seatStake: terms.seatStake,
             expectedStake: factor * terms.seats * terms.seatStake,
-            totalStake: _total.unpack().stakeBefore(_totalHistory, state.createdBlock),
+            totalStake: _total.bondedBefore(_totalHistory, state.createdBlock),
             left: terms.seats - state.grantedSeats,
             granted: 0
         });
@@ -450,10 +444,10 @@ contract ComputeOracle is OracleStorage, IComputeOracle {
         bytes32 sealedRoot,
         uint256[] calldata tickets
     ) private returns (bytes memory refusal) {
-        Account memory account = _accounts[worker].unpack();
+        Account account = _accounts[worker];
         bytes27 digest = CommitmentLibrary.digestOf(lottery.jobId, commitment);
         uint256 held;
-        (held, refusal) = _held(lottery, worker, account.lanes, lane, digest);
+        (held, refusal) = _held(lottery, worker, account.lanes(), lane, digest);
         if (refusal.length != 0) return refusal;
         refusal = _refuseTickets(lottery, worker, account, tickets);
         if (refusal.length != 0) return refusal;
@@ -464,11 +458,9 @@ contract ComputeOracle is OracleStorage, IComputeOracle {
         uint256 free = account.free();
         if (needed > free) return abi.encodeWithSelector(NotEnoughFreeStake.selector, worker, free, needed);
 
-        account.locked += uint56(needed / 1 gwei);
-        account.lanes |= uint24(1 << lane);
-        _accounts[worker] = pack(account);
+        _accounts[worker] = account.lock(lane, needed);
         held += added;
-        _seats[worker][lane] = packSeat(Seat(digest, bytes3(lottery.seed), uint8(held), SeatStatus.Sealed));
+        _seats[worker][lane] = CommitmentLibrary.seal(digest, bytes3(lottery.seed), held);
         lottery.left -= added;
         lottery.granted += added;
         emit Committed(lottery.jobId, worker, lane, commitment, sealedRoot, held);
@@ -482,12 +474,12 @@ contract ComputeOracle is OracleStorage, IComputeOracle {
     {
         for (uint256 i = 0; lanes >> i != 0; i++) {
             if (lanes >> i & 1 == 0) continue;
-            Seat memory seat = _seats[worker][i].unpackSeat();
-            if (seat.tag != bytes3(lottery.seed)) continue;
-            if (i != lane || seat.digest != digest) {
+            PackedSeat seat = _seats[worker][i];
+            if (seat.tag() != bytes3(lottery.seed)) continue;
+            if (i != lane || !seat.holds(digest)) {
                 return (0, abi.encodeWithSelector(AlreadyCommitted.selector, lottery.jobId, worker));
             }
-            held = seat.count;
+            held = seat.count();
         }
         if (held == 0 && (lane >= StakeLibrary.LANES || lanes >> lane & 1 != 0)) {
             refusal = abi.encodeWithSelector(LaneTaken.selector, worker, lane);
@@ -498,7 +490,7 @@ contract ComputeOracle is OracleStorage, IComputeOracle {
     function _refuseTickets(
         Lottery memory lottery,
         address worker,
-        Account memory account,
+        Account account,
         uint256[] calldata tickets
     )
         private
@@ -506,7 +498,7 @@ contract ComputeOracle is OracleStorage, IComputeOracle {
         returns (bytes memory)
     {
         if (tickets.length == 0) return abi.encodeWithSelector(TicketsNotAscending.selector, 0);
-        uint256 staked = account.stakeBefore(_histories[worker], lottery.createdBlock);
+        uint256 staked = account.bondedBefore(_histories[worker], lottery.createdBlock);
         uint256 owned = staked / lottery.seatStake;
         for (uint256 i = 0; i < tickets.length; i++) {
             uint256 ticket = tickets[i];
@@ -605,20 +597,19 @@ contract ComputeOracle is OracleStorage, IComputeOracle {
         uint256 paid;
         for (uint256 i = 0; i < seats.length; i++) {
             (address worker, uint256 lane) = (seats[i].worker, seats[i].lane);
-            Account memory account = _accounts[worker].unpack();
-            Seat memory seat = _seats[worker][lane].unpackSeat();
-            if (account.lanes >> lane & 1 == 0 || seat.digest != digest) continue;
+            Account account = _accounts[worker];
+            PackedSeat seat = _seats[worker][lane];
+            if (account.lanes() >> lane & 1 == 0 || !seat.holds(digest)) continue;
             if (released == 0) {
-                status = seat.status;
+                status = seat.status();
                 (forfeited, paid) = _fate(state, terms, jobId, word, status);
             }
-            if (seat.status != status) continue;
+            if (seat.status() != status) continue;
 
-            account.lanes &= ~uint24(1 << lane);
-            account.locked -= uint56(uint256(terms.seatStake) / 1 gwei * seat.count);
-            if (forfeited != 0) account.setStake(_histories[worker], account.stake() - forfeited * seat.count);
-            account.owe(paid * seat.count);
-            _accounts[worker] = pack(account);
+            uint256 count = seat.count();
+            account = account.unlock(lane, count * terms.seatStake).owe(count * paid);
+            if (forfeited != 0) account = account.bond(_histories[worker], account.bonded() - count * forfeited);
+            _accounts[worker] = account;
             workers[released++] = worker;
         }
         if (released != 0) emit SeatsReleased(jobId, word, forfeited, paid, _first(workers, released));

@@ -6,7 +6,7 @@ import {IModelRegistry} from "./interfaces/IModelRegistry.sol";
 import {IOracleErrors} from "./interfaces/IOracleErrors.sol";
 import {PackedSeat} from "./libraries/Commitment.sol";
 import {Job, JobLibrary, JobState, Phase} from "./libraries/Job.sol";
-import {Account, Checkpoint, PackedAccount, StakeLibrary, pack} from "./libraries/Stake.sol";
+import {Account, Checkpoint} from "./libraries/Stake.sol";
 import {Tally} from "./libraries/Tally.sol";
 
 /// @notice All that the oracle stores, and the guards and entries in the books that its two halves share. Both halves
@@ -14,14 +14,13 @@ import {Tally} from "./libraries/Tally.sol";
 abstract contract OracleStorage is IOracleErrors {
     using JobLibrary for Job;
     using JobLibrary for JobState;
-    using StakeLibrary for Account;
 
     IModelRegistry internal immutable REGISTRY;
     uint256 internal immutable REFERENCE_PRICE;
 
-    PackedAccount internal _total;
+    Account internal _total;
     Checkpoint[] internal _totalHistory;
-    mapping(address party => PackedAccount) internal _accounts;
+    mapping(address party => Account) internal _accounts;
     mapping(address worker => Checkpoint[]) internal _histories;
     mapping(address worker => Unbonding) internal _unbonding;
     mapping(address worker => mapping(uint256 lane => PackedSeat)) internal _seats;
@@ -66,10 +65,7 @@ abstract contract OracleStorage is IOracleErrors {
     }
 
     function _credit(address payee, uint256 amount) internal {
-        if (amount == 0) return;
-        Account memory account = _accounts[payee].unpack();
-        account.owe(amount);
-        _accounts[payee] = pack(account);
+        if (amount != 0) _accounts[payee] = _accounts[payee].owe(amount);
     }
 
     /// Burned wei leave for the zero address, so that nobody has an interest in them.

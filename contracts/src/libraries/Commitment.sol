@@ -18,20 +18,10 @@ struct Seat {
     SeatStatus status;
 }
 
-/// A Seat as storage holds it: packed by hand, so that it is read once and written once.
+/// A Seat as storage holds it: its fields from the highest bit down, read once and written once.
 type PackedSeat is uint256;
 
-using {unpackSeat} for PackedSeat global;
-
-function unpackSeat(PackedSeat packed) pure returns (Seat memory) {
-    uint256 word = PackedSeat.unwrap(packed);
-    return Seat(bytes27(bytes32(word)), bytes3(bytes32(word << 216)), uint8(word >> 8), SeatStatus(uint8(word)));
-}
-
-function packSeat(Seat memory seat) pure returns (PackedSeat) {
-    uint256 names = uint256(bytes32(seat.digest)) | uint256(bytes32(seat.tag)) >> 216;
-    return PackedSeat.wrap(names | uint256(seat.count) << 8 | uint8(seat.status));
-}
+using CommitmentLibrary for PackedSeat global;
 
 /// @notice Salted commitments, bound to chain, contract and job (through the id) and to the worker: a copy is worthless.
 /// Twin: contracts/commitment.py.
@@ -47,5 +37,38 @@ library CommitmentLibrary {
     /// shows the word shows which job the lane is for.
     function digestOf(bytes32 jobId, bytes32 word) internal pure returns (bytes27) {
         return bytes27(keccak256(abi.encode(jobId, word)));
+    }
+
+    // ---- Seats ----
+
+    function seal(bytes27 digest, bytes3 jobTag, uint256 seats) internal pure returns (PackedSeat) {
+        uint256 names = uint256(bytes32(digest)) | uint256(bytes32(jobTag)) >> 216;
+        return PackedSeat.wrap(names | seats << 8 | uint256(SeatStatus.Sealed));
+    }
+
+    /// A sealed seat, opened.
+    function open(PackedSeat seat, bytes27 rootDigest) internal pure returns (PackedSeat) {
+        uint256 rest = PackedSeat.unwrap(seat) & 0xffffffff00; // tag and count
+        return PackedSeat.wrap(uint256(bytes32(rootDigest)) | rest | uint256(SeatStatus.Revealed));
+    }
+
+    function holds(PackedSeat seat, bytes27 digest) internal pure returns (bool) {
+        return bytes27(bytes32(PackedSeat.unwrap(seat))) == digest;
+    }
+
+    function tag(PackedSeat seat) internal pure returns (bytes3) {
+        return bytes3(bytes32(PackedSeat.unwrap(seat) << 216));
+    }
+
+    function count(PackedSeat seat) internal pure returns (uint256) {
+        return uint8(PackedSeat.unwrap(seat) >> 8);
+    }
+
+    function status(PackedSeat seat) internal pure returns (SeatStatus) {
+        return SeatStatus(uint8(PackedSeat.unwrap(seat)));
+    }
+
+    function unpack(PackedSeat seat) internal pure returns (Seat memory) {
+        return Seat(bytes27(bytes32(PackedSeat.unwrap(seat))), tag(seat), uint8(count(seat)), status(seat));
     }
 }

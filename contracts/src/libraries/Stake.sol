@@ -1,32 +1,19 @@
 // SPDX-License-Identifier: MIT
 pragma solidity 0.8.37;
 
-/// A party's entry in the books, one storage slot; also the sum of all stake (whose other fields stay 0). Stake comes in
-/// whole gwei: 2^56 gwei are 72 million coins.
-struct Account {
-    uint56 bonded; // gwei; draws tickets; includes what is locked
-    uint56 locked; // gwei; held by seats of unreleased jobs
-    uint32 since; // block from whose end `bonded` holds
-    uint24 lanes; // bit i: lane i holds seats of an unreleased job
-    uint88 credit; // wei that can be withdrawn at once
-}
+/// A party's entry in the books, one word of storage that is read once and written once; also the sum of all stake (whose
+/// other fields stay 0). From the lowest bit:
+///
+///     56  bonded: gwei of stake; draws tickets; includes what is locked
+///     56  locked: gwei held by seats of unreleased jobs
+///     32  since: block from whose end `bonded` holds
+///     24  lanes: bit i says that lane i holds seats of an unreleased job
+///     88  credit: wei that can be withdrawn at once
+///
+/// Stake comes in whole gwei; 2^56 of them are 72 million coins.
+type Account is uint256;
 
-/// An Account as storage holds it: packed by hand, so that it is read once and written once.
-type PackedAccount is uint256;
-
-using {unpack} for PackedAccount global;
-
-function unpack(PackedAccount packed) pure returns (Account memory) {
-    uint256 word = PackedAccount.unwrap(packed);
-    return Account(uint56(word), uint56(word >> 56), uint32(word >> 112), uint24(word >> 144), uint88(word >> 168));
-}
-
-function pack(Account memory account) pure returns (PackedAccount) {
-    return PackedAccount.wrap(
-        account.bonded | uint256(account.locked) << 56 | uint256(account.since) << 112 | uint256(account.lanes) << 144
-            | uint256(account.credit) << 168
-    );
-}
+using StakeLibrary for Account global;
 
 /// What `bonded` was, in gwei, from the end of block `since` until the next checkpoint.
 struct Checkpoint {
@@ -34,47 +21,82 @@ struct Checkpoint {
     uint56 bonded;
 }
 
-/// @notice Stake with its history, and credits. Amounts in and out are wei. Twin: contracts/stake.py.
+/// @notice Stake with its history, lanes and credits. Amounts in and out are wei. Twin: contracts/stake.py.
 library StakeLibrary {
     /// How many jobs a worker can have seats in at a time.
     uint256 internal constant LANES = 24;
 
+    uint256 private constant LOCKED = 56; // first bits of the fields
+    uint256 private constant SINCE = 112;
+    uint256 private constant LANE = 144;
+    uint256 private constant CREDIT = 168;
+
     /// More than 2^88 − 1 wei would be owed to one party: 309 million coins.
     error CreditTooLarge(uint256 credit);
 
-    /// @return Wei that can be locked or unbonded.
-    function free(Account memory account) internal pure returns (uint256) {
-        return uint256(account.bonded - account.locked) * 1 gwei;
-    }
-
     /// @return Wei bonded.
-    function stake(Account memory account) internal pure returns (uint256) {
-        return uint256(account.bonded) * 1 gwei;
+    function bonded(Account account) internal pure returns (uint256) {
+        return uint256(uint56(Account.unwrap(account))) * 1 gwei;
     }
 
-    function owe(Account memory account, uint256 amount) internal pure {
-        uint256 credit = account.credit + amount;
-        if (credit > type(uint88).max) revert CreditTooLarge(credit);
-        account.credit = uint88(credit);
+    /// @return Wei held by seats.
+    function locked(Account account) internal pure returns (uint256) {
+        return uint256(uint56(Account.unwrap(account) >> LOCKED)) * 1 gwei;
     }
 
-    /// Sets the stake to `amount` wei, whole gwei below 2^56, keeping what it was for draws of jobs created before the end
-    /// of this block.
-    function setStake(Account memory account, Checkpoint[] storage history, uint256 amount) internal {
-        if (account.since != block.number) {
-            if (account.since != 0) history.push(Checkpoint(account.since, account.bonded));
-            account.since = uint32(block.number);
-        }
-        account.bonded = uint56(amount / 1 gwei);
+    /// @return Wei that can be locked or unbonded.
+    function free(Account account) internal pure returns (uint256) {
+        return bonded(account) - locked(account);
+    }
+
+    /// @return Bit i: lane i is taken.
+    function lanes(Account account) internal pure returns (uint256) {
+        return uint24(Account.unwrap(account) >> LANE);
+    }
+
+    /// @return Wei that can be withdrawn at once.
+    function credit(Account account) internal pure returns (uint256) {
+        return Account.unwrap(account) >> CREDIT;
+    }
+
+    /// Locks `amount` wei, at most what is free, for seats in a lane.
+    function lock(Account account, uint256 lane, uint256 amount) internal pure returns (Account) {
+        return Account.wrap((Account.unwrap(account) + (amount / 1 gwei << LOCKED)) | 1 << LANE + lane);
+    }
+
+    /// Unlocks `amount` wei, which is locked, and frees the lane, which is taken.
+    function unlock(Account account, uint256 lane, uint256 amount) internal pure returns (Account) {
+        return Account.wrap(Account.unwrap(account) - (amount / 1 gwei << LOCKED) - (1 << LANE + lane));
+    }
+
+    function owe(Account account, uint256 amount) internal pure returns (Account) {
+        uint256 sum = credit(account) + amount;
+        if (sum > type(uint88).max) revert CreditTooLarge(sum);
+        return Account.wrap(Account.unwrap(account) + (amount << CREDIT));
+    }
+
+    /// Takes out all of the credit.
+    function clear(Account account) internal pure returns (Account) {
+        return Account.wrap(uint168(Account.unwrap(account)));
+    }
+
+    /// Sets the stake to `amount` wei, whole gwei below 2^56, keeping in the history what it was for draws of jobs created
+    /// before the end of this block.
+    function bond(Account account, Checkpoint[] storage history, uint256 amount) internal returns (Account) {
+        uint256 word = Account.unwrap(account);
+        uint32 since = uint32(word >> SINCE);
+        if (since != block.number && since != 0) history.push(Checkpoint(since, uint56(word)));
+        uint256 rest = word & ~(uint256(type(uint32).max) << SINCE | type(uint56).max);
+        return Account.wrap(rest | block.number << SINCE | amount / 1 gwei);
     }
 
     /// @return Wei bonded at the end of the block before `blockNumber`.
-    function stakeBefore(Account memory account, Checkpoint[] storage history, uint256 blockNumber)
+    function bondedBefore(Account account, Checkpoint[] storage history, uint256 blockNumber)
         internal
         view
         returns (uint256)
     {
-        if (account.since < blockNumber) return stake(account);
+        if (uint32(Account.unwrap(account) >> SINCE) < blockNumber) return bonded(account);
         // The last checkpoint with since < blockNumber; `low` counts those. It is among the latest as a rule, so the
         // steps back double until it is passed.
         uint256 high = history.length;
