@@ -33,6 +33,7 @@ class ActionKind(StrEnum):
     DRAW = "draw"
     INFER = "infer"
     COMMIT = "commit"
+    ABSTAIN = "abstain"
     REVEAL = "reveal"
     EXAMINE = "examine"
     SETTLE = "settle"
@@ -226,6 +227,12 @@ def _commit(at: Situation) -> Iterator[Guard]:
     yield at.odds > 1, "until half of the window, computing leads to it"
 
 
+def _abstain(at: Situation) -> Iterator[Guard]:
+    yield from _commit(at)
+    # whether the data can be had, the signer knows: it was told of every try that failed
+    yield at.seat is None, "we have a result"
+
+
 def _reveal(at: Situation) -> Iterator[Guard]:
     yield at.seat is not None and at.seat.is_sealed, "nothing of ours is sealed"
     yield at.phase == Phase.REVEALING, "roots are opened while Revealing"
@@ -285,6 +292,7 @@ _GUARDS: dict[ActionKind, Callable[[Situation], Iterator[Guard]]] = {
     ActionKind.DRAW: _draw,
     ActionKind.INFER: _infer,
     ActionKind.COMMIT: _commit,
+    ActionKind.ABSTAIN: _abstain,
     ActionKind.REVEAL: _reveal,
     ActionKind.EXAMINE: _examine,
     ActionKind.SETTLE: _settle,
@@ -296,7 +304,7 @@ _GUARDS: dict[ActionKind, Callable[[Situation], Iterator[Guard]]] = {
 
 
 def _progress(kind: ActionKind, at: Situation) -> int:
-    if kind in (ActionKind.INFER, ActionKind.COMMIT):
+    if kind in (ActionKind.INFER, ActionKind.COMMIT, ActionKind.ABSTAIN):
         return at.odds  # doubled: more seats for the same commitment, or another try for data that could not be had
     if kind == ActionKind.REVEAL:
         return int(at.is_half_of_reveal_over)  # from then on nobody is left to do it for us

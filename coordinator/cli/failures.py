@@ -11,6 +11,7 @@ from contracts.deployment import BadDeployment
 from contracts.endpoint import ChainError
 from contracts.job import Phase
 from coordinator import profiles
+from coordinator.cli import amounts
 
 
 class ExitCode(IntEnum):
@@ -76,6 +77,21 @@ ADVICE = {
 }
 """What to do about a contract's refusal, by its error's name."""
 
+AMOUNTS = {
+    "BadVerificationSet": ("auditBond",),
+    "BondTooLow": ("bond", "got"),
+    "CallOutFeeTooHigh": ("callOutFee", "most"),
+    "NotEnoughFreeStake": ("free", "needed"),
+    "NotWholeGwei": ("amount",),
+    "NothingToWithdraw": ("unbonding",),
+    "PaymentRefused": ("amount",),
+    "SeatStakeTooLow": ("seatStake", "least"),
+    "StakeTooLarge": ("total",),
+    "TotalStakeTooLow": ("totalStake", "needed"),
+    "WrongPayment": ("expected", "got"),
+}
+"""Which arguments of a refusal are wei."""
+
 _CODES_BY_REVERT = {
     "NotEnoughFreeStake": ExitCode.FUNDS,
     "UnknownJob": ExitCode.NOT_FOUND,
@@ -89,6 +105,8 @@ def explain(error: BaseException) -> Failure | None:
         return Failure(error.code, str(error))
     if isinstance(error, errors.Reverted):
         return _explain_revert(error)
+    if isinstance(error, transactor.NotEnoughFunds):
+        return Failure(ExitCode.FUNDS, _explain_lack(error))
     for kinds, code in _table():
         if isinstance(error, kinds):
             return Failure(code, _text(error))
@@ -98,11 +116,18 @@ def explain(error: BaseException) -> Failure | None:
     return None
 
 
+def _explain_lack(error: transactor.NotEnoughFunds) -> str:
+    return (
+        f"{error.address} has {amounts.show(error.has)} and needs {amounts.show(error.needs)} (value, and gas at the "
+        f"highest fee allowed): send it {amounts.show(error.needs - error.has)} more (`quorate account send`)"
+    )
+
+
 def _explain_revert(error: errors.Reverted) -> Failure:
     if not isinstance(error, errors.OracleRevert):
         return Failure(ExitCode.REFUSED, f"the contract refused: {error}")
     named = _phases_named(error.args_by_name) if error.name == "WrongPhase" else error.args_by_name
-    values = ", ".join(f"{name} {_value(value)}" for name, value in named.items())
+    values = ", ".join(f"{name} {_value(error.name, name, value)}" for name, value in named.items())
     advice = ADVICE.get(error.name)
     sentence = f"the contract refused: {error.name}" + (f" ({values})" if values else "")
     code = _CODES_BY_REVERT.get(error.name, ExitCode.REFUSED)
@@ -119,7 +144,9 @@ def _phases_named(values: Mapping[str, object]) -> dict[str, object]:
     }
 
 
-def _value(value: object) -> str:
+def _value(refusal: str, name: str, value: object) -> str:
+    if isinstance(value, int) and name in AMOUNTS.get(refusal, ()):
+        return amounts.show(value)
     if not isinstance(value, bytes):
         return str(value)
     word = value.rstrip(b"\0")
@@ -150,7 +177,6 @@ def _table() -> list[tuple[type[BaseException] | tuple[type[BaseException], ...]
     from oracle_worker.settings import BadSettings
 
     return [
-        (transactor.NotEnoughFunds, ExitCode.FUNDS),
         ((transactor.NoKey, keystore.KeystoreError), ExitCode.KEY),
         (transactor.NotMined, ExitCode.UNFINISHED),
         (

@@ -1,29 +1,35 @@
-"""`quorate job estimate | submit | settle`: ask for verdicts."""
+"""`quorate job estimate | submit | settle | release | deliver`: ask for verdicts, and end what was asked."""
 
 from __future__ import annotations
 
 import secrets
+from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from contracts import errors
-from contracts.compute_oracle import ComputeOracle
-from contracts.endpoint import NOWHERE
-from contracts.job import Job, Outcome, Terms
+from contracts import errors, transactor
+from contracts.compute_oracle import ComputeOracle, SeatRef
+from contracts.deployment import Contracts
+from contracts.endpoint import NOWHERE, Call
+from contracts.job import NOBODY, Job, Outcome, Terms
 from contracts.keystore import KeystoreError
 from coordinator.cli import amounts, model_source, rows, terms
+from coordinator.cli.audit import gold_path
 from coordinator.cli.command import command
-from coordinator.cli.context import Setup, parse_hash, receipt_facts
+from coordinator.cli.context import Setup, parse_address, parse_hash, receipt_facts
 from coordinator.cli.failures import ExitCode, Refusal
+from coordinator.cli.gold import choose
 from coordinator.cli.job_log import read_job
 from coordinator.cli.output import Wei
 from coordinator.cli.published import check_served, publish
+from coordinator.job_view import JobView
 
 if TYPE_CHECKING:
     import numpy as np
+    from eth_typing import ChecksumAddress
     from numpy.typing import NDArray
 
     from coordinator.cli.model_source import Model
@@ -122,10 +128,43 @@ def submit(
     reveal_window: Window = None,
     challenge_window: Window = None,
     response_window: Window = None,
+    call_out_fee: Annotated[
+        int,
+        typer.Option(
+            parser=amounts.option,
+            metavar="AMOUNT",
+            help="Of the reward, to all seats together if they work in vain; at most a tenth.",
+            rich_help_panel=_TERMS,
+        ),
+    ] = 0,
+    gold: Annotated[
+        int,
+        typer.Option(min=0, help="Compute so many random items here, to check the workers by.", rich_help_panel=_TERMS),
+    ] = 0,
+    audit_bond: Annotated[
+        int | None,
+        typer.Option(
+            parser=amounts.option,
+            metavar="AMOUNT",
+            help="What backs them: lost if one is wrong; by default two seat stakes.",
+            rich_help_panel=_TERMS,
+        ),
+    ] = None,
+    gold_file: Annotated[
+        Path | None, typer.Option(help="Where to keep them until `job audit`; by default in $QUORATE_HOME/gold.")
+    ] = None,
+    consumer: Annotated[
+        str | None, typer.Option(help="Contract to be told how the job ended.", rich_help_panel=_TERMS)
+    ] = None,
+    callback_gas: Annotated[
+        int, typer.Option(min=0, max=2**32 - 1, help="Gas that it is told with.", rich_help_panel=_TERMS)
+    ] = 0,
     nonce: Annotated[int | None, typer.Option(min=0, help="Number of the job, for one that is not random.")] = None,
     check: Annotated[bool, typer.Option(help="Fetch --data-uri and check it against the data.")] = True,
 ) -> None:
     """Create a job and pay its reward. Final: there is no cancel. Everything that can be checked is, before it is paid."""
+    if (audit_bond is not None or gold_file is not None) and not gold:
+        raise Refusal(ExitCode.USAGE, "--audit-bond and --gold-file are of a verification set: give --gold N")
     if publish_to is None and data_uri is None:
         raise Refusal(
             ExitCode.USAGE, "say where workers find the rows: --publish FOLDER writes them, --data-uri URI names them"
@@ -133,14 +172,36 @@ def submit(
     model = model_source.find(named)
     values = _read(setup, model, data, scaling)
     with setup.out.progress("hashing rows", len(values)) as tick:
-        root = rows.input_tree(values, tick).root
+        inputs = rows.input_tree(values, tick)
+    root = inputs.root
     published = publish(publish_to, root, values) if publish_to else None
     uri = data_uri or (published.as_uri() if published else "")
     contracts = setup.contracts
     wish = terms.Wish(
-        reward, seats, quorum, seat_stake, commit_window, reveal_window, challenge_window, response_window
+        reward,
+        seats,
+        quorum,
+        seat_stake,
+        commit_window,
+        reveal_window,
+        challenge_window,
+        response_window,
+        call_out_fee,
+        parse_address(consumer) if consumer else NOBODY,
+        callback_gas,
     )
     wanted = terms.make(wish, contracts, model.model_id, root, uri, len(values))
+    verification_set = None
+    if gold:
+        with setup.out.progress(f"computing {gold} items to check the workers by"):
+            verification_set = choose(model.need_network(), values, inputs, gold)
+        wanted = terms.with_gold(wanted, verification_set, audit_bond)
+        if wanted.challenge_window <= wanted.response_window:
+            raise Refusal(
+                ExitCode.USAGE,
+                "a verification set is opened a response window before the challenge window ends: with these windows it could "
+                "never be. Lengthen --challenge-window, or shorten --response-window",
+            )
     if check and data_uri is not None:
         with setup.out.progress("fetching --data-uri to check it"):
             check_served(setup, wanted, uri, values.shape[1])
@@ -148,7 +209,17 @@ def submit(
     job = Job(requester, secrets.randbits(64) if nonce is None else nonce, wanted)
     job_id = job.id(setup.deployment.chain_id, setup.deployment.oracle)
     setup.out.note(f"creating job 0x{job_id.hex()}")  # known before it is sent, so that nothing can lose it
-    receipt = setup.send(contracts.oracle.create_job(job.nonce, wanted, uri), "creating the job")
+    call = contracts.oracle.create_job(job.nonce, wanted, uri)
+    kept_at = None
+    if verification_set is not None:
+        kept_at = gold_file or gold_path(setup, job_id)
+        verification_set.save(kept_at, job_id)  # before it is sent: without it the audit bond backs nothing
+    try:
+        receipt = setup.send(call, "creating the job")
+    except (errors.Reverted, transactor.NotEnoughFunds):
+        if kept_at is not None:
+            kept_at.unlink()  # nothing was created
+        raise
     setup.out.record(
         {
             "job_id": job_id,
@@ -158,10 +229,41 @@ def submit(
             **terms.facts(wanted),
             **receipt_facts(receipt),
             "published": published,
+            "verification_set": kept_at,
         },
         title="Job created",
     )
+    if kept_at is not None:
+        setup.out.note(f"Whoever reads {kept_at} knows which items are checked. `quorate job audit` opens it in time.")
     setup.out.note(f"Follow it with `quorate job watch 0x{job_id.hex()}`.")
+
+
+@command(app, "deliver")
+def deliver(setup: Setup, job: Annotated[str, typer.Argument(help="The job's id.")]) -> None:
+    """Tell a settled job's consumer how it ended. Anyone may, until it has succeeded once."""
+    job_id = parse_hash(job, "job id")
+    with setup.out.progress("reading the job"):
+        view, _ = read_job(setup.contracts, job_id)
+    receipt = setup.send(setup.contracts.oracle.deliver(view.job), "telling the consumer")
+    told = {"consumer": view.terms.consumer, "outcome": view.state.outcome, "callback_gas": view.terms.callback_gas}
+    setup.out.record({"job_id": job_id, **told, **receipt_facts(receipt)})
+
+
+@command(app, "release")
+def release(setup: Setup, job: Annotated[str, typer.Argument(help="The job's id.")]) -> None:
+    """Release what a settled job owes this key: seats, bounties and bonds. Workers do it by themselves."""
+    job_id = parse_hash(job, "job id")
+    with setup.out.progress("reading the job"):
+        view, _ = read_job(setup.contracts, job_id)
+    calls = list(_owed(setup.contracts, view, setup.address))
+    if view.state.outcome is Outcome.OPEN or not calls:
+        why = "is not settled" if view.state.outcome is Outcome.OPEN else "owes this key nothing (more)"
+        raise Refusal(ExitCode.REFUSED, f"the job {why}: nothing was sent")
+    before = setup.contracts.oracle.credit(setup.address)
+    receipt = setup.send(setup.contracts.oracle.multicall(calls), "releasing")
+    credited = setup.contracts.oracle.credit(setup.address) - before
+    setup.out.record({"job_id": job_id, "released": len(calls), "credited": Wei(credited), **receipt_facts(receipt)})
+    setup.out.note("`quorate stake withdraw` pays it out.")
 
 
 @command(app, "settle")
@@ -177,6 +279,20 @@ def settle(setup: Setup, job: Annotated[str, typer.Argument(help="The job's id."
     setup.out.record({"job_id": job_id, "outcome": state.outcome, "root": root, **receipt_facts(receipt)})
     if root is None:
         setup.out.note("The whole reward is the requester's again: `quorate stake withdraw` with that key pays it out.")
+
+
+def _owed(contracts: Contracts, view: JobView, party: ChecksumAddress) -> Iterator[Call]:
+    """What releases the party's part of a settled job."""
+    seat = view.seat(party)
+    if seat is not None and seat.is_held:
+        yield contracts.oracle.release(view.job, seat.word, [SeatRef(party, seat.lane)])
+    for root, refuter in view.bounties_due():
+        if refuter == party:
+            yield contracts.disputes.release_bounty(view.job, root)
+    for node in view.demands:
+        payee, amount = view.bond_due(node)
+        if payee == party and amount:
+            yield contracts.disputes.release_bond(view.job, node)
 
 
 def _read(setup: Setup, model: Model, data: Path, card: Path | None) -> NDArray[np.uint8]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import sys
 from collections.abc import Sequence
 from importlib.metadata import version
@@ -9,7 +10,7 @@ from typing import Annotated
 
 import typer
 
-from coordinator.cli import doctor, job, job_show, keys, model, networks, operate, stake, verdict
+from coordinator.cli import account, audit, doctor, job, job_show, keys, model, networks, operate, stake, verdict
 from coordinator.cli.command import Debug, Json, Key, Network, PassphraseFile, Rpc, command, report
 from coordinator.cli.context import Options
 from coordinator.cli.failures import ExitCode, Failure
@@ -24,10 +25,12 @@ command(app, "demo")(networks.demo)
 command(app, "devnet")(networks.devnet)
 command(app, "deploy")(networks.deploy)
 app.add_typer(keys.app, name="keys")
+app.add_typer(account.app, name="account")
 app.add_typer(model.app, name="model")
 app.add_typer(stake.app, name="stake")
 for name, function in (("show", job_show.show), ("list", job_show.list_), ("watch", job_show.watch)):
     command(job.app, name)(function)
+command(job.app, "audit")(audit.audit)
 app.add_typer(job.app, name="job")
 app.add_typer(verdict.app, name="verdict")
 command(app, "worker")(operate.worker)
@@ -35,9 +38,11 @@ command(app, "coordinator")(operate.coordinator)
 command(app, "doctor")(doctor.doctor)
 
 
-def _version(wanted: bool) -> None:
+def _version(ctx: typer.Context, wanted: bool) -> None:
     if wanted:
-        sys.stdout.write(f"quorate {version('quorate')}\n")
+        shown = {"quorate": version("quorate")}
+        as_json = "--json" in ctx.obj  # this runs before the other options are read
+        sys.stdout.write((json.dumps(shown) if as_json else f"quorate {shown['quorate']}") + "\n")
         raise typer.Exit
 
 
@@ -48,19 +53,19 @@ def before(
     rpc: Rpc = None,
     key: Key = None,
     passphrase_file: PassphraseFile = None,
-    json: Json = False,
+    as_json: Json = False,
     debug: Debug = False,
     _: Annotated[bool, typer.Option("--version", callback=_version, is_eager=True, help="Print the version.")] = False,
 ) -> None:
     """Global options may stand here or after the command."""
-    ctx.obj = Options(network, rpc, key, passphrase_file, json, debug)
+    ctx.obj = Options(network, rpc, key, passphrase_file, as_json, debug)
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run one command line (default: the process's own); its exit code."""
     given = list(sys.argv[1:] if arguments is None else arguments)
     try:
-        code = app(args=given, prog_name="quorate", standalone_mode=False)
+        code = app(args=given, prog_name="quorate", standalone_mode=False, obj=given)
     except typer.Abort:
         return ExitCode.INTERRUPTED
     except typer.TyperException as usage:

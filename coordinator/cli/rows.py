@@ -23,9 +23,7 @@ def read_rows(path: Path, row_length: int, scaling: Scaling | None) -> NDArray[n
     Raises Refusal, models.scaling.BadFeatures, OSError.
     """
     if path.suffix == ".csv":
-        from models.scaling import read_csv
-
-        rows = read_csv(path, _need(scaling, path))
+        rows = _read_csv(path, _need(scaling, path))
     elif path.suffix == ".npy":
         values = read_array(path)
         rows = values if values.dtype == np.uint8 else _need(scaling, path).to_rows(values)
@@ -73,6 +71,20 @@ def input_tree(rows: NDArray[np.uint8], tick: Any) -> MerkleTree:
         leaves += b"".join([input_leaf(row.tobytes()) for row in block])
         tick(start + len(block), len(rows))
     return MerkleTree(leaves)
+
+
+def _read_csv(path: Path, scaling: Scaling) -> NDArray[np.uint8]:
+    from models.scaling import BadFeatures, read_csv
+
+    try:
+        return read_csv(path, scaling)
+    except BadFeatures as error:
+        with path.open(encoding="utf-8-sig", errors="replace") as file:
+            first = file.readline(1 << 16)
+        for delimiter, name in ((";", "semicolons"), ("\t", "tabs"), ("|", "bars")):
+            if first.count(delimiter) > first.count(","):
+                error.add_note(f"its first line is separated by {name}: columns are separated by commas")
+        raise
 
 
 def _need(scaling: Scaling | None, path: Path) -> Scaling:

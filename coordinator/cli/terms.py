@@ -3,18 +3,21 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
-from typing import Any
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Any
 
 from eth_typing import ChecksumAddress
 
 from contracts import merkle
 from contracts.compute_oracle import Bounds
 from contracts.deployment import Contracts
-from contracts.job import NOBODY, SEED_DELAY, Terms, cost_to_corrupt, data_uri_hash
+from contracts.job import NOBODY, SEED_DELAY, Terms, cost_to_corrupt, data_uri_hash, seat_fee
 from contracts.stake import Account
 from coordinator.cli.job_log import read_events, topic_of
 from coordinator.cli.output import Seconds, Tick, Wei
+
+if TYPE_CHECKING:
+    from coordinator.cli.gold import GoldSet
 
 WINDOW_FACTOR = 20
 """A window that was left open is this many times the deployment's least."""
@@ -36,6 +39,9 @@ class Wish:
     reveal_window: int | None = None
     challenge_window: int | None = None
     response_window: int | None = None
+    call_out_fee: int = 0
+    consumer: ChecksumAddress = NOBODY
+    callback_gas: int = 0
 
 
 def make(wish: Wish, contracts: Contracts, model_id: bytes, data_root: bytes, data_uri: str, item_count: int) -> Terms:
@@ -57,17 +63,21 @@ def make(wish: Wish, contracts: Contracts, model_id: bytes, data_root: bytes, da
         quorum=wish.seats // 2 + 1 if wish.quorum is None else wish.quorum,
         seat_stake=stake,
         reward=wish.reward,
-        call_out_fee=0,
-        gold_root=bytes(32),
-        gold_count=0,
-        audit_bond=0,
+        call_out_fee=wish.call_out_fee,
         commit_window=commit,
         reveal_window=usual if wish.reveal_window is None else wish.reveal_window,
         challenge_window=challenge,
         response_window=usual // 2 or 1 if wish.response_window is None else wish.response_window,
-        consumer=NOBODY,
-        callback_gas=0,
+        consumer=wish.consumer,
+        callback_gas=wish.callback_gas,
     )
+
+
+def with_gold(terms: Terms, gold: GoldSet, audit_bond: int | None) -> Terms:
+    """The terms with a verification set. A bond that was left open pays whoever shows the set wrong a seat's stake, which is
+    several times what executing an item costs."""
+    bond = 2 * terms.seat_stake if audit_bond is None else audit_bond
+    return replace(terms, gold_root=gold.root, gold_count=gold.count, audit_bond=bond)
 
 
 def facts(terms: Terms) -> dict[str, Any]:
@@ -80,6 +90,12 @@ def facts(terms: Terms) -> dict[str, Any]:
         "reward": Wei(terms.reward),
         "reward_per_item": Wei(terms.reward // terms.item_count) if terms.item_count else None,
         "cost_to_corrupt": Wei(cost_to_corrupt(terms)),
+        "call_out_fee": Wei(terms.call_out_fee),
+        "call_out_fee_of_a_seat": Wei(seat_fee(terms)),
+        "gold_items": terms.gold_count or None,
+        "audit_bond": Wei(terms.audit_bond) if terms.gold_count else None,
+        "consumer": terms.consumer if terms.consumer != NOBODY else None,
+        "callback_gas": terms.callback_gas if terms.consumer != NOBODY else None,
         "commit_window": Seconds(terms.commit_window),
         "reveal_window": Seconds(terms.reveal_window),
         "challenge_window": Seconds(terms.challenge_window),

@@ -21,7 +21,8 @@ from coordinator.cli.job_log import read_job
 from coordinator.cli.job_show import phase_end, phase_of, read_head
 from coordinator.cli.model_source import Model
 from coordinator.cli.output import jsonable, moment, shown
-from coordinator.cli.published import fetch, publish
+from coordinator.cli.published import publish
+from coordinator.cli.recomputing import recompute
 from coordinator.job_view import JobView
 
 app = typer.Typer(help="Verdicts: get, prove, check.", no_args_is_help=True)
@@ -161,26 +162,14 @@ def _recompute(
     setup: Setup, job_id: bytes, index: int, named: str | None, data: Path | None, card: Path | None
 ) -> tuple[Proof, JobView, Model]:
     """The proof of an item, from model and data that are first held against the job, and then its root."""
-    from oracle_worker.inference import JobInference, OnnxInference, ResultStore
-    from oracle_worker.model_store import Model as Runnable
-
     with setup.out.progress("reading the job"):
         view, _ = read_job(setup.contracts, job_id)
     _require_verdict(setup, view)
     if index >= view.terms.item_count:
         raise Refusal(ExitCode.NOT_FOUND, f"the job has the items 0 to {view.terms.item_count - 1}, not {index}")
     model = model_source.for_job(view.terms.model_id, named)
-    network = model.need_network()
     uri = view.data_uri if data is None else _uri_of(setup, view, model, data, card)
-    with setup.out.progress("fetching and verifying the data"):
-        rows_ = fetch(setup, view.terms, uri, network.row_length)
-    store = ResultStore(setup.home / "cache" / "results", most_bytes=4 << 30)
-    runnable = Runnable(model.model_id, network, Path(model.name))
-    inference = JobInference(job_id, runnable, rows_, OnnxInference(), store)
-    with setup.out.progress("running the model", rows_.plan.count) as tick:
-        for chunk in range(rows_.plan.count):
-            inference.chunk(chunk)
-            tick(chunk + 1, rows_.plan.count)
+    inference = recompute(setup, view, model, uri)
     tree = inference.tree()
     if tree.root != view.state.root:
         raise Refusal(

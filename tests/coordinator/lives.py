@@ -95,7 +95,9 @@ class Lives:
         life, root = self.life, self.roots[worker]
         if action.kind == ActionKind.DRAW:
             return [life.draw()]
-        if action.kind in (ActionKind.INFER, ActionKind.COMMIT):
+        if action.kind == ActionKind.ABSTAIN and root != DATA_UNAVAILABLE:
+            raise Refused("it has the data")
+        if action.kind in (ActionKind.INFER, ActionKind.COMMIT, ActionKind.ABSTAIN):
             left = commit_end(life.view.state, life.job.terms) - self.chain.head.time
             if worker in self.idle or (worker in self.slow and left > 6):
                 raise Refused("its compute is down, or not done")

@@ -90,11 +90,16 @@ TABLE: list[tuple[str, Callable[[], set[ActionKind]], set[ActionKind]]] = [
     ("undrawable, and nothing of ours in it", lambda: due(view(NEW), clock(T, number=359)), set()),
     ("a URI that is not the terms'", lambda: due(view(NEW, data_uri="file:x"), clock(T, number=103)), set()),
     ("drawn with tickets", lambda: due(view(DRAWN), clock(T)), {K.INFER}),
-    ("half of the commit window is over", lambda: due(view(DRAWN), clock(T + 60)), {K.INFER, K.COMMIT}),
-    ("drawn, the last second", lambda: due(view(DRAWN), clock(T + 119)), {K.INFER, K.COMMIT}),
+    ("half of the commit window is over", lambda: due(view(DRAWN), clock(T + 60)), {K.INFER, K.COMMIT, K.ABSTAIN}),
+    ("drawn, the last second", lambda: due(view(DRAWN), clock(T + 119)), {K.INFER, K.COMMIT, K.ABSTAIN}),
     ("commit window over without quorum", lambda: due(view(DRAWN), clock(T + 120)), set()),
     ("no stake in the draw", lambda: due(view(DRAWN), clock(T), me(bonded=0)), set()),
     ("all stake locked elsewhere", lambda: due(view(DRAWN), clock(T), me(free=SEAT_STAKE - 1)), set()),
+    (
+        "half of the commit window is over, with a seat of ours",
+        lambda: due(view(DRAWN, seats={ME: MY_SEAT}), clock(T + 60)),
+        {K.INFER, K.COMMIT},
+    ),
     ("every lane of ours taken", lambda: due(view(DRAWN), clock(T + 60), me(has_lane=False)), set()),
     (
         "every lane taken, one of them by this job",
@@ -348,7 +353,7 @@ def test_more_odds_and_more_answers_are_new_reasons_to_act() -> None:
     many = view(DRAWN, total_stake=60 * SEAT_STAKE)
     who = me(bonded=30 * SEAT_STAKE)
     early, late = (next_actions(many, who, clock(T + after)) for after in (0, 119))
-    assert [action.kind for action in late] == [K.INFER, K.COMMIT]
+    assert [action.kind for action in late] == [K.INFER, K.COMMIT, K.ABSTAIN]
     assert early == [] or early[0].progress < late[0].progress
     asked = opened(right=Tally(seats=5, open_demands=1))
     before = next_actions(asked, me(), clock(T + 90))
@@ -360,7 +365,7 @@ def test_what_was_left_to_a_relay_is_asked_for_again_at_half_of_each_window() ->
     taking = view(DRAWN, total_stake=5 * SEAT_STAKE)
     before, after = (next_actions(taking, me(), clock(T + at)) for at in (59, 60))
     assert [action.kind for action in before] == [K.INFER]
-    assert [action.kind for action in after] == [K.INFER, K.COMMIT]
+    assert [action.kind for action in after] == [K.INFER, K.COMMIT, K.ABSTAIN]
     assert before[0].progress != after[0].progress  # compute's part is sent again, whatever it waits for
     sealed = view(TAKEN, seats={ME: MY_SEAT})
     (before,), (after,) = (next_actions(sealed, me(), clock(T + at, confirmed_time=T + 130)) for at in (179, 180))

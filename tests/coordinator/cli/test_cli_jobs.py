@@ -3,86 +3,28 @@
 from __future__ import annotations
 
 import json
-from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 import pytest
 from eth_utils import keccak
 
-from contracts import block_header, commitment
-from contracts.compute_oracle import Opening, SeatRef
-from contracts.job import Terms, seed_block
-from contracts.merkle import MerkleTree, input_leaf, result_leaf
+from contracts.job import Terms
+from contracts.merkle import MerkleTree, input_leaf
 from coordinator.cli.failures import ExitCode
-from coordinator.cli.job_log import read_job
 from coordinator.cli.terms import chance_of_at_least
-from coordinator.job_view import JobView
 from models import zoo
 from models.runtime import Runtime
 from tests.coordinator.cli.conftest import Chain, Cli, keep_key, write_wine
-
-WORKER = 9  # the dev key that sits on every jury of these tests
-LANE = 5
-SHORT = ("--commit-window", 300, "--reveal-window", 300, "--challenge-window", 300, "--response-window", 1)
+from tests.coordinator.cli.lives import SHORT, Life, stake_everything, submit, true_root, wine_rows
 
 
 @pytest.fixture(scope="module")
 def staked(chain: Chain) -> int:
-    """One worker has all the stake there is, in wei: a job of one seat of that much draws it for certain."""
-    transactor = chain.transactor(WORKER)
+    """One worker has all the stake there is, in wei."""
     amount = 10**18
-    transactor.send(chain.contracts.oracle.deposit(amount))
-    chain.pass_time(1)  # stake counts from the next block on
+    stake_everything(chain, amount)
     return amount
-
-
-@dataclass(frozen=True)
-class Life:
-    """Takes a job through its phases as its one worker."""
-
-    chain: Chain
-    job_id: bytes
-
-    def view(self) -> JobView:
-        return read_job(self.chain.contracts, self.job_id)[0]
-
-    def reveal(self, root: bytes) -> None:
-        """Draw, commit and reveal this root; both phases end early."""
-        view, oracle = self.view(), self.chain.contracts.oracle
-        transactor = self.chain.transactor(WORKER)
-        while int(transactor.endpoint.ask("eth_blockNumber"), 16) <= seed_block(view.state):
-            transactor.endpoint.ask("evm_mine")
-        transactor.send(oracle.draw(self.job_id, block_header.fetch(transactor.endpoint, seed_block(view.state))))
-        sealed = commitment.compute(self.job_id, transactor.sender, root, bytes(32))
-        transactor.send(oracle.commit(view.job, LANE, sealed, bytes(32), [0]))
-        transactor.send(oracle.reveal(view.job, root, [Opening(transactor.sender, LANE, bytes(32))]))
-
-    def release(self) -> None:
-        transactor, view = self.chain.transactor(WORKER), self.view()
-        seat = view.seats[transactor.sender]
-        refs = [SeatRef(transactor.sender, seat.lane)]
-        transactor.send(self.chain.contracts.oracle.release(view.job, seat.word, refs))
-
-
-def submit(cli: Cli, data: Path, folder: Path, stake: int, *more: object) -> bytes:
-    """Create a wine job of one seat that holds all the stake; its id."""
-    seat = ("--seats", 1, "--quorum", 1, "--seat-stake", stake)
-    where = ("--data", data, "--publish", folder)
-    ran = cli(
-        "job", "submit", "--model", "wine-grading", *where, "--reward", "0.01 ether", *seat, *SHORT, "--json", *more
-    )
-    assert ran.code == 0, ran.err
-    return bytes.fromhex(ran.data["job_id"][2:])
-
-
-def true_root(data_rows: np.ndarray) -> bytes:
-    logits = Runtime(zoo.load("wine-grading").network).run(data_rows)
-    return MerkleTree([result_leaf(i, row.astype(">i4").tobytes()) for i, row in enumerate(logits)]).root
-
-
-def wine_rows(count: int) -> np.ndarray:
-    return zoo.load("wine-grading").read_vectors()[0][:count]
 
 
 # ---- Stake ----
@@ -99,6 +41,9 @@ def test_stake_goes_in_and_starts_to_come_out(cli: Cli, network: Chain, requeste
     assert early.code == ExitCode.REFUSED and "NothingToWithdraw" in early.err and "stake show" in early.err
     too_much = cli("stake", "unbond", "5 ether")
     assert too_much.code == ExitCode.FUNDS and "deposit more" in too_much.err
+    assert "free 0.3 ether (300000000000000000 wei), needed 5 ether" in too_much.err
+    uneven = cli("stake", "deposit", "1.5 gwei")
+    assert uneven.code == ExitCode.REFUSED and "NotWholeGwei" in uneven.err and "whole gwei" in uneven.err
     cli("stake", "unbond", "0.3 ether")
     network.pass_time(4001)
     ran = cli("stake", "withdraw", "--to", "0x" + "77" * 20, "--json")
@@ -111,6 +56,7 @@ def test_an_empty_wallet_is_told_what_it_lacks(cli: Cli, network: Chain, monkeyp
     monkeypatch.setenv("QUORATE_PRIVATE_KEY", "42" * 32)
     ran = cli("stake", "deposit", "1 ether")
     assert ran.code == ExitCode.FUNDS and "has 0 wei" in ran.err and "send it" in ran.err
+    assert "needs 1 ether (1000000000000000000 wei)" in ran.err and "`quorate account send`" in ran.err
 
 
 def test_a_wrong_passphrase_sends_nothing(cli: Cli, network: Chain, requester: str, tmp_path: Path) -> None:
@@ -209,6 +155,13 @@ def test_the_chance_of_a_quorum_is_the_binomial_one() -> None:
         (("--quorum", 4, "--seats", 3), ExitCode.REFUSED, "QuorumOutOfBounds"),
         (("--seats", 2000, "--seat-stake", 1), ExitCode.REFUSED, "SeatsOutOfBounds"),
         (("--seat-stake", 5), ExitCode.REFUSED, "SeatStakeTooLow"),
+        (("--call-out-fee", "1 gwei"), ExitCode.REFUSED, "CallOutFeeTooHigh (callOutFee 1 gwei"),
+        (("--callback-gas", 5), ExitCode.REFUSED, "CallbackGasOutOfBounds"),
+        (("--consumer", "0x12"), ExitCode.USAGE, "is no address"),
+        (("--gold", 21), ExitCode.USAGE, "more than the job has items (20)"),
+        (("--gold", 2, "--audit-bond", 0), ExitCode.REFUSED, "BadVerificationSet"),
+        (("--gold", 2, "--challenge-window", 20, "--response-window", 20), ExitCode.USAGE, "could never be"),
+        (("--audit-bond", 5), ExitCode.USAGE, "give --gold N"),
         (("--seat-stake", "9999 ether"), ExitCode.REFUSED, "TotalStakeTooLow"),
         (("--reward", "9999999 ether"), ExitCode.FUNDS, "send it"),
         (("--reward", "much"), ExitCode.USAGE, "is no amount"),
@@ -217,7 +170,7 @@ def test_the_chance_of_a_quorum_is_the_binomial_one() -> None:
     ],
 )
 def test_terms_that_cannot_be_are_refused_and_nothing_is_sent(
-    cli: Cli, network: Chain, wine_id: bytes, staked: int, requester: str, wine_csv: Path, tmp_path: Path,
+    cli: Cli, network: Chain, wine_id: bytes, staked: int, requester: str, wine_csv: Path, tmp_path: Path, home: Path,
     more: tuple[object, ...], code: ExitCode, complaint: str,
 ) -> None:  # fmt: skip
     before = network.nonce(0)
@@ -225,6 +178,7 @@ def test_terms_that_cannot_be_are_refused_and_nothing_is_sent(
     ran = cli("job", "submit", *given, *more)
     assert ran.code == code and complaint in ran.err, ran.err
     assert network.nonce(0) == before
+    assert not list((home / "gold").glob("*")), "a set for a job that is not created is not kept"
 
 
 def test_data_that_cannot_be_used_is_refused_and_nothing_is_sent(
@@ -237,6 +191,7 @@ def test_data_that_cannot_be_used_is_refused_and_nothing_is_sent(
         "short.csv": ("\n".join(line.rpartition(",")[0] for line in (header, first)), "has no column 'proline'"),
         "bare.csv": (first.rpartition(",")[0], "12 columns where the model reads 13"),
         "empty.csv": ("", "no rows"),
+        "semicolons.csv": ("\n".join([header, first]).replace(",", ";"), "separated by semicolons"),
     }
     for name, (content, complaint) in bad.items():
         path = tmp_path / name
@@ -329,7 +284,14 @@ def test_a_job_s_whole_life_is_told_and_its_verdicts_are_proved(
     watched = cli("job", "watch", shown, "--json")
     assert watched.code == 0
     events = [json.loads(line).get("event") for line in watched.out.splitlines()]
-    assert [one for one in events if one] == ["JobCreated", "Drawn", "Committed", "Revealed", "Settled", "SeatsReleased"]
+    assert [one for one in events if one] == [
+        "JobCreated",
+        "Drawn",
+        "Committed",
+        "Revealed",
+        "Settled",
+        "SeatsReleased",
+    ]
     assert job_id.hex() in cli("job", "list", "--requester", requester).out
     assert cli("job", "list", "--requester", "0x" + "11" * 20, "--json").data == []
 
@@ -401,12 +363,8 @@ def test_a_job_whose_window_passed_without_a_jury_expires_and_gives_the_reward_b
     cli: Cli, network: Chain, wine_id: bytes, staked: int, requester: str, tmp_path: Path
 ) -> None:
     job_id = submit(cli, write_wine(tmp_path / "wine.csv", 3), tmp_path / "data", staked)
-    job, view = "0x" + job_id.hex(), Life(network, job_id).view()
-    endpoint = network.contracts.endpoint
-    while int(endpoint.ask("eth_blockNumber"), 16) <= seed_block(view.state):
-        endpoint.ask("evm_mine")
-    header = block_header.fetch(endpoint, seed_block(view.state))
-    network.transactor(WORKER).send(network.contracts.oracle.draw(job_id, header))
+    job = "0x" + job_id.hex()
+    Life(network, job_id).draw()
     network.pass_time(301)
     assert "it found no jury in time" in cli("job", "show", job).out
     watched = cli("job", "watch", job, "--json")

@@ -22,7 +22,7 @@ from coordinator import profiles
 from coordinator.cli import amounts
 from coordinator.cli.command import GLOBAL, guarded
 from coordinator.cli.context import Options
-from coordinator.cli.failures import ADVICE, ExitCode
+from coordinator.cli.failures import ADVICE, AMOUNTS, ExitCode
 from coordinator.cli.main import app
 from coordinator.cli.output import Output, Seconds, Time, Wei, plain, shown
 from tests.coordinator.cli.conftest import PASSPHRASE, Cli
@@ -78,6 +78,17 @@ def test_exit_codes_are_the_documented_ones() -> None:
 
 def test_advice_is_given_for_errors_that_the_contracts_have() -> None:
     assert set(ADVICE) <= {made.name for made in errors.every()}
+
+
+def test_amounts_of_refusals_are_named_as_the_contracts_name_them() -> None:
+    for name, fields in AMOUNTS.items():
+        assert any(made.name == name and set(fields) <= set(made.fields) for made in errors.every()), name
+
+
+@pytest.mark.parametrize("line", [("--version", "--json"), ("--json", "--version")])
+def test_the_version_is_json_too_if_that_is_asked_for(cli: Cli, line: tuple[str, ...]) -> None:
+    assert cli("--version").out.startswith("quorate ")
+    assert set(cli(*line).data) == {"quorate"}
 
 
 def test_the_shell_completes_commands(home: Path) -> None:
