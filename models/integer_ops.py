@@ -7,11 +7,14 @@ throughout: no sum of a canonical network comes near its limits, so nothing here
 from __future__ import annotations
 
 import math
+from typing import TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
 
 from models.network import Pads, Shape
+
+Number = TypeVar("Number", bound=np.generic)
 
 WEIGHT_LIMIT = 63
 """|w| ≤ 63: the sum of two products of a byte and a weight then fits 16 bits (32,130 < 2^15)."""
@@ -48,7 +51,7 @@ def compute_conv(
     per_group = weights.astype(np.int64).reshape(groups, -1, *weights.shape[1:])
     parts = []
     for place in np.ndindex(kernel):
-        seen = _window(padded, place, kernel, strides)
+        seen = find_window(padded, place, kernel, strides)
         seen = seen.reshape(len(seen), groups, -1, *seen.shape[2:])
         parts.append(np.einsum("goc,ngc...->ngo...", per_group[(..., *place)], seen))
     sums = np.add.reduce(parts)
@@ -67,7 +70,7 @@ def compute_add(
 def compute_max_pool(activations: NDArray[np.int64], kernel: Shape, strides: Shape, pads: Pads) -> NDArray[np.int64]:
     """The largest value of each window, (n, channels, *places). Padding with 0 cannot win: no activation is below it."""
     padded = compute_padded(activations, pads, 0)
-    seen = [_window(padded, place, kernel, strides) for place in np.ndindex(kernel)]
+    seen = [find_window(padded, place, kernel, strides) for place in np.ndindex(kernel)]
     return np.asarray(np.maximum.reduce(seen), np.int64)
 
 
@@ -76,7 +79,7 @@ def compute_average_pool(
 ) -> NDArray[np.int64]:
     """round_half_even(Σ window / its size), (n, channels, *places); the size is a power of two, pads are zeros in it."""
     padded = compute_padded(activations, pads, 0)
-    sums = np.add.reduce([_window(padded, place, kernel, strides) for place in np.ndindex(kernel)])
+    sums = np.add.reduce([find_window(padded, place, kernel, strides) for place in np.ndindex(kernel)])
     shift = math.prod(kernel).bit_length() - 1
     return compute_requantised(sums, np.full(sums.shape[1], shift, np.uint8))
 
@@ -111,7 +114,7 @@ def compute_verdicts(logits: NDArray[np.int32]) -> NDArray[np.int64]:
     return classes
 
 
-def _window(padded: NDArray[np.int64], place: Shape, kernel: Shape, strides: Shape) -> NDArray[np.int64]:
+def find_window(padded: NDArray[Number], place: Shape, kernel: Shape, strides: Shape) -> NDArray[Number]:
     """What stands at one place of every window: (n, channels, *places)."""
     cuts = [
         slice(first, size - side + first + 1, stride)

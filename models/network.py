@@ -80,7 +80,7 @@ class Conv:
         if len(read) != 1 + len(self.kernel) or read[0] != inputs * self.groups:
             kind = f"{inputs * self.groups} channels of {len(self.kernel)} dimensions"
             raise Misfit(f"it reads {kind}, but values of shape {read} arrive: make them equal")
-        return outputs, *_slide(read, self.kernel, self.strides, self.pads)
+        return outputs, *slide(read, self.kernel, self.strides, self.pads)
 
 
 @dataclass(frozen=True)
@@ -92,7 +92,7 @@ class MaxPool:
     pads: Pads
 
     def shape_after(self, read: Shape) -> Shape:
-        return read[0], *_slide(read, self.kernel, self.strides, self.pads)
+        return read[0], *slide(read, self.kernel, self.strides, self.pads)
 
 
 @dataclass(frozen=True)
@@ -104,7 +104,7 @@ class AveragePool:
     pads: Pads
 
     def shape_after(self, read: Shape) -> Shape:
-        return read[0], *_slide(read, self.kernel, self.strides, self.pads)
+        return read[0], *slide(read, self.kernel, self.strides, self.pads)
 
 
 @dataclass(frozen=True, eq=False)
@@ -267,8 +267,8 @@ def count_macs(operator: Operator, shape: Shape) -> int:
     return 2 * math.prod(shape) if isinstance(operator, Add) else 0
 
 
-def _slide(read: Shape, kernel: Shape, strides: Shape, pads: Pads) -> Shape:
-    """How many windows fit along each dimension but the channels'."""
+def slide(read: Shape, kernel: Shape, strides: Shape, pads: Pads) -> Shape:
+    """How many windows fit along each dimension but the channels'. Raises Misfit where none does."""
     if not len(read) - 1 == len(kernel) == len(strides) == len(pads):
         raise Misfit(f"its window has {len(kernel)} dimensions, but values of shape {read} arrive")
     sizes = [size + before + behind for size, (before, behind) in zip(read[1:], pads, strict=True)]

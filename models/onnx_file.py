@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypeAlias
 
@@ -19,6 +20,8 @@ from numpy.typing import NDArray
 from models.form import RefusedModel
 
 __all__ = [
+    "CANONICAL",
+    "EXPORTED",
     "MAX_FILE_BYTES",
     "MAX_NODES",
     "MAX_STRUCTURE_BYTES",
@@ -35,19 +38,33 @@ MAX_FILE_BYTES = 64 << 20
 MAX_STRUCTURE_BYTES = 1 << 20  # all but the tensors' data
 MAX_NODES = 1024
 MAX_ELEMENTS = 32 << 20  # of one tensor
-OPSETS = range(
-    13, 26
-)  # per-channel QuantizeLinear exists since 13; the operators used here mean the same in all of these
-
 _NESTED = {"model": {7: "graph"}, "graph": {5: "tensor"}, "tensor": {}}  # field numbers of onnx.proto
 _TENSOR_DATA = {4, 5, 9}  # float_data, int32_data, raw_data
+
+STANDARD_DOMAINS = ("", "ai.onnx")
 
 Tensor = NDArray[Any]
 Attribute: TypeAlias = float | str | tuple[int, ...]
 
 
-def parse(source: bytes | str | Path, refuse: type[RefusedModel]) -> onnx.ModelProto:
-    """The model in a file or its bytes, known to hold one plain graph of the standard operators.
+@dataclass(frozen=True)
+class Dialect:
+    """The operator sets that a file may use. names_once: whether the standard one is named exactly once."""
+
+    domains: tuple[str, ...]
+    opsets: range
+    names_once: bool
+
+
+CANONICAL = Dialect(STANDARD_DOMAINS, range(13, 26), names_once=True)
+"""Per-channel QuantizeLinear exists since 13; the operators of the canonical form mean the same in all of these."""
+
+EXPORTED = Dialect((*STANDARD_DOMAINS, "ai.onnx.ml"), range(9, 26), names_once=False)
+"""What exporters write: scikit-learn's uses another domain besides. Attributes that older sets have are read, or refused."""
+
+
+def parse(source: bytes | str | Path, refuse: type[RefusedModel], dialect: Dialect = CANONICAL) -> onnx.ModelProto:
+    """The model in a file or its bytes, known to hold one plain graph of the dialect's operators.
 
     Raises `refuse` naming the rule broken; OSError where a path cannot be read.
     """
@@ -68,7 +85,7 @@ def parse(source: bytes | str | Path, refuse: type[RefusedModel]) -> onnx.ModelP
         model.ParseFromString(data)
     except DecodeError as error:
         raise refuse("file", "parse", "not an ONNX file: export the model again") from error
-    _check_plain(model, refuse)
+    _check_plain(model, refuse, dialect)
     return model
 
 
@@ -174,18 +191,18 @@ def _varint(data: bytes, at: int) -> tuple[int, int]:
     raise ValueError("a number is too long")
 
 
-def _check_plain(model: onnx.ModelProto, refuse: type[RefusedModel]) -> None:
+def _check_plain(model: onnx.ModelProto, refuse: type[RefusedModel], dialect: Dialect) -> None:
     graph = model.graph
     for opset in model.opset_import:
-        if opset.domain not in ("", "ai.onnx"):
+        if opset.domain not in dialect.domains:
             advice = f"operator set {_printable(opset.domain)!r} is not accepted: use standard ONNX operators only"
             raise refuse("file", "domain", advice)
-        if opset.version not in OPSETS:
-            advice = (
-                f"opset {opset.version} is not in {OPSETS.start}…{OPSETS.stop - 1}: convert with onnx.version_converter"
-            )
+        if opset.domain in STANDARD_DOMAINS and opset.version not in dialect.opsets:
+            known = f"{dialect.opsets.start}…{dialect.opsets.stop - 1}"
+            advice = f"opset {opset.version} is not in {known}: convert with onnx.version_converter"
             raise refuse("file", "opset", advice)
-    if len(model.opset_import) != 1:
+    versions = [opset.version for opset in model.opset_import if opset.domain in STANDARD_DOMAINS]
+    if len(set(versions)) != 1 or (dialect.names_once and len(versions) != 1):
         raise refuse("file", "opset", "exactly one operator set must be named")
     if model.functions:
         raise refuse("file", "function", "local functions are not accepted: inline them")
@@ -194,7 +211,7 @@ def _check_plain(model: onnx.ModelProto, refuse: type[RefusedModel]) -> None:
     if not 0 < len(graph.node) <= MAX_NODES:
         raise refuse("graph", "size", f"{len(graph.node)} nodes, 1 to {MAX_NODES} are accepted")
     for index, node in enumerate(graph.node):
-        if node.domain not in ("", "ai.onnx"):
+        if node.domain not in dialect.domains:
             advice = f"domain {_printable(node.domain)!r} is not accepted: use standard ONNX operators only"
             raise refuse(label(node, index), "domain", advice)
     names = [value.name for value in graph.input] + [tensor.name for tensor in graph.initializer]

@@ -1,61 +1,96 @@
-"""From a float dense ONNX model and calibration rows to a canonical integer network.
+"""From a float ONNX model and calibration rows to a canonical integer network.
 
-Each hidden channel has its own real scale: its weights fill ±63, a power of two brings its sum into a byte, and
-whatever real multiplier is left over is absorbed by the next layer's weights. Layer by layer the bias then makes good
-the mean error that rounding caused on the calibration rows. All arithmetic is NumPy float64.
+Each channel of a layer has its own real scale: its weights fill ±63, a power of two brings its sum into a byte, and whatever
+real multiplier is left over is absorbed by the weights that read it. A value that can be negative is stored with a zero point,
+which the biases after it absorb. Where a scale must be the same for all channels (before a table) or exact (before a clip), the
+weights fill a little less than ±63 instead. Layer by layer the bias then makes good the mean error that rounding caused on
+the calibration rows. All arithmetic is NumPy float64.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from itertools import pairwise
+import math
+from collections.abc import Callable
+from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Literal, TypeAlias
 
 import numpy as np
-import onnx
 from numpy.typing import NDArray
-from onnx import TensorProto
 
-from models.form import RefusedModel, check_network
-from models.integer_ops import (
-    SHIFT_LIMIT,
-    SUM_LIMIT,
-    WEIGHT_LIMIT,
-    compute_channel_bounds,
-    compute_dense,
-    compute_requantised,
+from models.float_constants import CannotQuantize
+from models.float_model import (
+    Affine,
+    Clip,
+    FloatAdd,
+    FloatConv,
+    FloatDense,
+    FloatNetwork,
+    FloatNode,
+    FloatPad,
+    Floats,
+    Function,
+    apply_clip,
+    compute,
+    correlate,
+    pad,
+    run_float,
 )
-from models.interpreter import check_rows, run
-from models.network import Dense, IntegerNetwork
-from models.onnx_file import Tensor, label, parse, read_attributes, read_tensor
+from models.float_reader import read_float_model
+from models.form import NotCanonical, check_network
+from models.integer_ops import SHIFT_LIMIT, SUM_LIMIT, WEIGHT_LIMIT, compute_channel_bounds, compute_requantised
+from models.interpreter import apply, check_rows
+from models.network import (
+    Add,
+    AveragePool,
+    Concat,
+    Conv,
+    Dense,
+    IntegerNetwork,
+    MaxPool,
+    Operator,
+    Pad,
+    Reshape,
+    Shape,
+    Table,
+    Transpose,
+    shape_after,
+)
+from models.runtime import Runtime
 from models.scaling import Scaling
 
-Floats = NDArray[np.float64]
+__all__ = [
+    "Calibration",
+    "CannotQuantize",
+    "Quantization",
+    "WorstRow",
+    "calibrate",
+    "quantize",
+    "read_float_model",
+    "run_float",
+]
+
+Steps: TypeAlias = NDArray[np.int64]
+Calibration: TypeAlias = Literal["largest", "percentile", "mse"]
+"""Which activation becomes 255: the largest seen, the 99.99th percentile, or the one of least mean squared error."""
 
 _LEAST_STEPS = 4  # a channel whose largest weight would get fewer steps than this is refused
 _LARGEST_MULTIPLIER = 2.0**100  # for channels of vanishing weights: what they become is zero either way
-_TAIL = ("Softmax", "LogSoftmax", "ArgMax")
-_ADVICE = {
-    "Conv": "only dense layers are quantised",
-    "Sigmoid": "export the logit before it: its sign is the verdict",
-    "Tanh": "train the model with ReLU",
-    "BatchNormalization": "fold it into the layer before it",
-    "ZipMap": "export the classifier with zipmap off",
-    "Scaler": "fold it into the first layer, or give the scaling instead",
-}
-
-
-class CannotQuantize(RefusedModel):
-    """A float model that has no canonical form here. node: which part; rule: what it breaks; advice: what to do."""
+_PERCENTILE = 99.99
+_CUTS = (1.0, 0.9, 0.8, 0.7, 0.6, 0.5, 0.4, 0.3)  # of the largest activation, tried for the least error
+_HARDLY = 2.0**-10  # of its range: how little a function may change where its argument is cut off
+_CALIBRATION_VALUES = 1 << 24  # of the widest activation over all rows that calibrate
+_WORST = 5
 
 
 @dataclass(frozen=True)
-class FloatDense:
-    """y = W·x + b, then ReLU in hidden layers. weights: (outputs, inputs); bias: (outputs,)."""
+class WorstRow:
+    """A calibration row on which the two models differ most. error: the largest, over logits, in the float model's units."""
 
-    weights: Floats
-    bias: Floats
-    node: str
+    index: int
+    float_class: int
+    integer_class: int
+    error: float
 
 
 @dataclass(frozen=True)
@@ -66,6 +101,7 @@ class Quantization:
     float_accuracy, integer_accuracy: against the labels, where labels were given.
     dropped: operators left off the model's end; the verdict does not need them.
     logits_per_unit: integer logits for one unit of the float model's.
+    worst: rows of different class first, then by error.
     """
 
     network: IntegerNetwork
@@ -74,6 +110,7 @@ class Quantization:
     integer_accuracy: float | None
     dropped: tuple[str, ...]
     logits_per_unit: float
+    worst: tuple[WorstRow, ...] = ()
 
 
 def quantize(
@@ -81,47 +118,62 @@ def quantize(
     rows: NDArray[np.uint8],
     scaling: Scaling | None = None,
     labels: NDArray[np.integer] | None = None,
+    calibration: Calibration = "largest",
 ) -> Quantization:
-    """Quantise a float dense ONNX model (path or bytes) on calibration rows, uint8 (n, row_length).
+    """Quantise a float ONNX model (path or bytes) on calibration rows, uint8 (n, row_length).
 
-    The model reads the bytes 0…255 as floats or, where a scaling is given, the raw features that they stand for.
+    The model reads the bytes 0…255 as floats or, where a scaling is given, the raw features that they stand for. An image is
+    flattened in the order of the model's own input.
     labels: the class of each row (n,). Raises CannotQuantize naming the node; ValueError for unfit rows or labels.
     """
-    layers, dropped = read_float_model(float_model)
-    if scaling is not None:
-        layers = [_fold_scaling(layers[0], scaling), *layers[1:]]
-    if rows.ndim != 2 or rows.shape[1] != layers[0].weights.shape[1] or len(rows) == 0:
-        raise ValueError(f"the model reads {layers[0].weights.shape[1]} features; calibration rows are {rows.shape}")
+    network, dropped = read_float_model(float_model)
+    length = network.row_length
+    if scaling is not None and len(scaling.features) != length:
+        advice = f"reads {length} features, the scaling has {len(scaling.features)}"
+        raise CannotQuantize(network.nodes[0].name, "shape", advice)
+    if rows.ndim != 2 or rows.shape[1] != length or len(rows) == 0:
+        raise ValueError(f"the model reads {length} features; calibration rows are {rows.shape}")
+    if rows.dtype != np.uint8:
+        raise ValueError(f"rows must be uint8, not {rows.dtype}: scale the features to rows first")
     if labels is not None and labels.shape != (len(rows),):
         raise ValueError(f"{len(rows)} rows need as many labels, not {labels.shape}")
-    network, unit = _quantize_layers(layers, rows)
-    check_network(network)
-    check_rows(network, rows)
-    wanted = _classes(run_float(layers, rows))
-    found = _classes(run(network, rows).astype(np.float64))
+    low, span = np.zeros(length), np.ones(length)
+    if scaling is not None:
+        low = np.array(scaling.minimum)
+        span = (np.array(scaling.maximum) - low) / 255
+    maker = _Quantizer(network, rows, low, span, calibration)
+    made = maker.make()
+    try:
+        check_network(made)
+    except NotCanonical as refused:
+        raise CannotQuantize(refused.node, refused.rule, refused.advice) from refused
+    check_rows(made, rows)
+    wanted = run_float(network, low + rows * span)
+    found = Runtime(made).run(rows)
+    return _report(made, wanted, found.astype(np.float64), labels, dropped, maker.unit)
+
+
+def _report(
+    network: IntegerNetwork,
+    wanted: Floats,
+    found: Floats,
+    labels: NDArray[np.integer] | None,
+    dropped: tuple[str, ...],
+    unit: float,
+) -> Quantization:
+    float_classes, integer_classes = _classes(wanted), _classes(found)
+    errors = np.abs(found / unit - wanted).max(axis=1)
+    order = np.lexsort((-errors, float_classes == integer_classes))[:_WORST]
+    worst = [WorstRow(int(i), int(float_classes[i]), int(integer_classes[i]), float(errors[i])) for i in order]
     return Quantization(
         network,
-        float((wanted == found).mean()),
-        None if labels is None else float((wanted == labels).mean()),
-        None if labels is None else float((found == labels).mean()),
+        float((float_classes == integer_classes).mean()),
+        None if labels is None else float((float_classes == labels).mean()),
+        None if labels is None else float((integer_classes == labels).mean()),
         dropped,
         unit,
+        tuple(worst),
     )
-
-
-def run_float(layers: list[FloatDense], values: NDArray[np.generic]) -> Floats:
-    """The float model's logits (n, outputs) for values (n, inputs)."""
-    activations = values.astype(np.float64)
-    for index, layer in enumerate(layers):
-        activations = activations @ layer.weights.T + layer.bias
-        if index < len(layers) - 1:
-            activations = np.maximum(activations, 0)
-    return activations
-
-
-def read_float_model(source: bytes | str | Path) -> tuple[list[FloatDense], tuple[str, ...]]:
-    """The dense layers of a float ONNX model, and the operators dropped from its end. Raises CannotQuantize."""
-    return _FloatReader(parse(source, CannotQuantize).graph).read()
 
 
 def _classes(logits: Floats) -> NDArray[np.int64]:
@@ -131,51 +183,427 @@ def _classes(logits: Floats) -> NDArray[np.int64]:
     return np.asarray(np.argmax(logits, axis=1), np.int64)
 
 
-def _fold_scaling(layer: FloatDense, scaling: Scaling) -> FloatDense:
-    """The first layer reading bytes where it read features: feature = minimum + byte · span / 255."""
-    if len(scaling.features) != layer.weights.shape[1]:
-        raise CannotQuantize(
-            layer.node, "shape", f"reads {layer.weights.shape[1]} features, the scaling has {len(scaling.features)}"
-        )
-    low = np.array(scaling.minimum)
-    span = np.array(scaling.maximum) - low
-    return FloatDense(layer.weights * (span / 255), layer.bias + layer.weights @ low, layer.node)
+@dataclass(frozen=True, eq=False)
+class _Value:
+    """A value of the integer network beside the real one that it stands for: real ≈ offset + scale · steps.
+
+    scale, offset: of the value's shape; steps, real: (n, *shape) over the calibration rows.
+    """
+
+    index: int
+    scale: Floats
+    offset: Floats
+    steps: Steps
+    real: Floats
+
+    @property
+    def shape(self) -> Shape:
+        return self.scale.shape
+
+    def of_channels(self) -> tuple[Floats, Floats] | None:
+        """Scale and offset of each channel, where all its places have the same."""
+        parts = [part.reshape(len(part), -1) for part in (self.scale, self.offset)]
+        if any((part != part[:, :1]).any() for part in parts):
+            return None
+        return parts[0][:, 0], parts[1][:, 0]
+
+    def moved(self, index: int, steps: Steps, real: Floats) -> _Value:
+        """Another value whose channels have this one's scales and offsets, which are the same at all of a channel's places."""
+        found = self.of_channels()
+        assert found is not None
+        along = (-1, *(1,) * (steps.ndim - 2))
+        scale, offset = (np.broadcast_to(part.reshape(along), steps.shape[1:]) for part in found)
+        return _Value(index, scale, offset, steps, real)
+
+    @property
+    def is_never_negative(self) -> bool:
+        return bool((self.offset >= 0).all() and (self.scale > 0).all())
+
+    def zero(self) -> int | None:
+        """The step that stands for 0 everywhere, if one does."""
+        return self.step_of(0.0)
+
+    def step_of(self, number: float) -> int | None:
+        """The step that stands for a number everywhere, if one does."""
+        with np.errstate(divide="ignore", invalid="ignore"):
+            steps = np.rint((number - self.offset) / self.scale)
+        step = float(steps.flat[0])
+        return int(step) if 0 <= step <= 255 and (steps == step).all() else None
 
 
-def _quantize_layers(layers: list[FloatDense], rows: NDArray[np.uint8]) -> tuple[IntegerNetwork, float]:
-    """The network, and the integer logits for one real unit."""
-    scale = np.ones(rows.shape[1])  # the real value of one step of each activation
-    steps = rows.astype(np.int64)
-    real = rows.astype(np.float64)
-    result: list[Dense] = []
-    for layer in layers[:-1]:
-        real = real @ layer.weights.T + layer.bias
-        dense, scale = _quantize_hidden(layer, scale, steps, real)
-        real = np.maximum(real, 0)
-        steps = _apply(dense, steps)
-        result.append(dense)
-    last = layers[-1]
-    weights = last.weights * scale
-    unit = float(_largest_multipliers(weights, last.bias, last.node).min())  # one for all, so that logits compare
-    real = real @ last.weights.T + last.bias
-    result.append(
-        _correct_bias(_round(weights, last.bias, np.full(len(weights), unit), None, last.node), steps, real * unit)
-    )
-    return IntegerNetwork(tuple(result)), unit
+@dataclass(frozen=True)
+class _Layer:
+    """A layer whose weights are to be rounded: how its operator is made, and its sums over the calibration rows.
+
+    weights: real, (outputs, fan-in), of steps; bias: real, (outputs,). make: from integers of these shapes and shifts.
+    """
+
+    weights: Floats
+    bias: Floats
+    make: Callable[[NDArray[np.int8], NDArray[np.int32], NDArray[np.uint8] | None], Dense | Conv | Add]
+    add_up: Callable[[NDArray[np.int8]], Steps]
+    reads: tuple[int, ...]
+    name: str
 
 
-def _quantize_hidden(layer: FloatDense, scale: Floats, steps: NDArray[np.int64], real: Floats) -> tuple[Dense, Floats]:
-    """The integer layer that reads steps of the given scale (inputs,), and its own outputs' scale (outputs,)."""
-    weights = layer.weights * scale
-    multipliers = _largest_multipliers(weights, layer.bias, layer.node)
-    peak = np.maximum(real.max(axis=0), 0) * multipliers  # the largest sum that calibration saw
-    shifts = np.ceil(np.log2(np.maximum(peak, 1) / 255.5)).clip(0, SHIFT_LIMIT)
-    dense = _round(weights, layer.bias, multipliers, shifts.astype(np.uint8), layer.node)
-    return _correct_bias(dense, steps, real * multipliers), np.ldexp(1.0, shifts.astype(np.int64)) / multipliers
+class _Quantizer:
+    """Turns a float network into an integer one, node by node, on the same calibration rows throughout."""
+
+    def __init__(
+        self, network: FloatNetwork, rows: NDArray[np.uint8], low: Floats, span: Floats, calibration: Calibration
+    ) -> None:
+        self._network = network
+        self._calibration = calibration
+        self._operators: list[Operator] = []
+        self._reads: list[tuple[int, ...]] = []
+        most = max(1, _CALIBRATION_VALUES // max(map(math.prod, network.shapes)))
+        if len(rows) > most:
+            rows = rows[np.linspace(0, len(rows) - 1, most).astype(np.int64)]
+        self._row = _Value(0, span, low, rows.astype(np.int64), low + rows.astype(np.float64) * span)
+        self.unit = 1.0
+
+    def make(self) -> IntegerNetwork:
+        """The integer network. Raises CannotQuantize."""
+        values = {0: self._row}
+        if len(self._network.row_shape) > 1:
+            values[0] = self._move(Reshape(self._network.row_shape), [self._row])
+        last = self._network.last_readers()
+        tables = _find_tables(self._network)
+        for index, node in enumerate(self._network.nodes):
+            read = [values[value] for value in node.reads]
+            if index == len(self._network.nodes) - 1:
+                self._finish(node, read)
+                break
+            values[index + 1] = self._node(node, read, tables[index + 1])
+            for value in {value for value in node.reads if last[value] == index}:
+                del values[value]
+        return _simplify(self._operators, self._reads, self._network.row_length)
+
+    def _node(self, node: FloatNode, read: list[_Value], tables: _Tables) -> _Value:
+        """What a node becomes, where these tables read it."""
+        operator, value = node.operator, read[0]
+        match operator:
+            case FloatDense() | FloatConv() | FloatAdd():
+                return self._requantised(self._layer(node, read), read, operator, tables)
+            case Affine():
+                scale, offset = value.scale * operator.factor, value.offset * operator.factor + operator.offset
+                return replace(value, scale=scale, offset=offset, real=compute(operator, [value.real]))
+            case Function():
+                return self._function(node.name, operator, value)
+            case FloatPad():
+                return self._padded(node.name, value, operator)
+            case MaxPool():
+                return self._max_pool(node.name, value, operator)
+            case AveragePool():
+                return self._average_pool(node.name, value, operator, tables)
+        return self._move(operator, read)
+
+    def _finish(self, node: FloatNode, read: list[_Value]) -> None:
+        """The last node, whose sums are the logits: a dense layer, or what it takes to have one after it."""
+        if not isinstance(node.operator, FloatDense):
+            value = self._node(node, read, _NO_TABLES)
+            width = value.shape[0]
+            node = FloatNode(FloatDense(np.eye(width), np.zeros(width)), (), node.name)
+            read = [value]
+        layer = self._layer(node, read)
+        self.unit = float(_largest_multipliers(layer.weights, np.abs(layer.bias), layer.name).min())
+        wanted = _flat(compute(node.operator, [read[0].real])) * self.unit
+        units = np.full(len(layer.weights), self.unit)  # one for all, so that logits compare
+        weights, bias = _round(layer, units, wanted, np.zeros(len(units), np.int64))
+        self._emit(layer.make(weights, bias, None), layer.reads)
+
+    def _emit(self, operator: Operator, reads: tuple[int, ...]) -> int:
+        self._operators.append(operator)
+        self._reads.append(reads)
+        return len(self._operators)
+
+    def _move(self, operator: Concat | Reshape | Transpose, read: list[_Value]) -> _Value:
+        """Append an operator that changes no value, only where it stands."""
+
+        def moved(parts: list[Floats]) -> Floats:
+            return np.asarray(compute(operator, [part[None] for part in parts])[0])
+
+        index = self._emit(operator, tuple(value.index for value in read))
+        scale, offset = moved([value.scale for value in read]), moved([value.offset for value in read])
+        steps = apply(operator, [value.steps for value in read])
+        return _Value(index, scale, offset, steps, compute(operator, [value.real for value in read]))
+
+    # --- layers with weights ---
+
+    def _layer(self, node: FloatNode, read: list[_Value]) -> _Layer:
+        operator = node.operator
+        if isinstance(operator, FloatDense):
+            return self._dense_layer(node.name, operator, read[0])
+        if isinstance(operator, FloatConv):
+            return self._conv_layer(node.name, operator, read[0])
+        return self._add_layer(node.name, read)
+
+    def _dense_layer(self, name: str, operator: FloatDense, value: _Value) -> _Layer:
+        def make(
+            weights: NDArray[np.int8], bias: NDArray[np.int32], shifts: NDArray[np.uint8] | None
+        ) -> Dense | Conv | Add:
+            return Dense(weights, bias, shifts)
+
+        def add_up(weights: NDArray[np.int8]) -> Steps:
+            return value.steps @ weights.astype(np.int64).T
+
+        bias = operator.bias + operator.weights @ value.offset
+        return _Layer(operator.weights * value.scale, bias, make, add_up, (value.index,), name)
+
+    def _conv_layer(self, name: str, operator: FloatConv, value: _Value) -> _Layer:
+        kernel = operator.weights.shape[2:]
+        pads = operator.pads
+        if value.of_channels() is None:
+            value = self._evened(name, value)
+        is_wide = any(max(pad) >= side for pad, side in zip(pads, kernel, strict=True))
+        if any(map(any, pads)) and (is_wide or value.zero() != 0 or value.offset.any()):
+            value = self._padded(name, value, FloatPad(pads, 0.0))
+            pads = ((0, 0),) * len(pads)
+        found = value.of_channels()
+        assert found is not None  # it has been evened, and padding keeps that
+        scale, offset = found
+        outputs, inputs = operator.weights.shape[:2]
+        group = np.repeat(np.arange(operator.groups), outputs // operator.groups)
+        channels = group[:, None] * inputs + np.arange(inputs)  # that each output reads
+        along = (outputs, inputs, *(1,) * len(kernel))
+        weights = operator.weights * scale[channels].reshape(along)
+        bias = operator.bias + (operator.weights * offset[channels].reshape(along)).reshape(outputs, -1).sum(axis=1)
+        shape, window = operator.weights.shape, (operator.strides, pads, operator.groups)
+
+        def make(
+            weights: NDArray[np.int8], bias: NDArray[np.int32], shifts: NDArray[np.uint8] | None
+        ) -> Dense | Conv | Add:
+            assert shifts is not None  # only a dense layer gives logits
+            return Conv(weights.reshape(shape), bias, shifts, *window)
+
+        def add_up(weights: NDArray[np.int8]) -> Steps:
+            padded = pad(value.steps.astype(np.float64), pads, 0.0)  # float64 is exact for these, and faster
+            sums = correlate(padded, weights.reshape(shape).astype(np.float64), operator.strides, operator.groups)
+            return sums.astype(np.int64)
+
+        return _Layer(weights.reshape(outputs, -1), bias, make, add_up, (value.index,), name)
+
+    def _add_layer(self, name: str, read: list[_Value]) -> _Layer:
+        read = [value if value.of_channels() is not None else self._evened(name, value) for value in read]
+        found = [value.of_channels() for value in read]
+        (one, first), (other, second) = (each for each in found if each is not None)
+        along = (-1, *(1,) * (len(read[0].shape) - 1))
+
+        def make(
+            weights: NDArray[np.int8], bias: NDArray[np.int32], shifts: NDArray[np.uint8] | None
+        ) -> Dense | Conv | Add:
+            assert shifts is not None
+            return Add(weights, bias, shifts)
+
+        def add_up(weights: NDArray[np.int8]) -> Steps:
+            factors = weights.astype(np.int64)
+            return sum(value.steps * factors[:, at].reshape(along) for at, value in enumerate(read))  # type: ignore[return-value]
+
+        reads = tuple(value.index for value in read)
+        return _Layer(np.stack([one, other], axis=1), first + second, make, add_up, reads, name)
+
+    def _requantised(
+        self, layer: _Layer, read: list[_Value], operator: FloatDense | FloatConv | FloatAdd, tables: _Tables
+    ) -> _Value:
+        """Round a layer, append it, and say what its bytes stand for."""
+        before = compute(operator, [value.real for value in read])
+        real = apply_clip(operator, before)
+        target = self._target(layer, _flat(real), operator.clip, tables)
+        wanted = _flat(before) * target.multipliers
+        lift = target.zero << target.shifts.astype(np.int64)
+        weights, bias = _round(layer, target.multipliers, wanted, lift)
+        made = layer.make(weights, bias, target.shifts)
+        along = (-1, *(1,) * (before.ndim - 2))
+        sums = layer.add_up(weights) + bias.astype(np.int64).reshape(along)
+        scale = np.ldexp(1.0, target.shifts.astype(np.int64)) / target.multipliers
+        shape = real.shape[1:]
+        scales = np.broadcast_to(scale.reshape(along), shape)
+        offsets = np.broadcast_to((-target.zero * scale).reshape(along), shape)
+        steps = compute_requantised(sums, target.shifts)
+        return _Value(self._emit(made, layer.reads), scales, offsets, steps, real)
+
+    def _target(self, layer: _Layer, real: Floats, clip: Clip | None, tables: _Tables) -> _Target:
+        """Multipliers, shifts and zero point of a layer's bytes. real: (places, outputs), clipped."""
+        magnitude = np.abs(layer.bias)
+        largest = _largest_multipliers(layer.weights, magnitude, layer.name)
+        low, high = calibrate(real, self._calibration)
+        is_even = bool(tables.functions)
+        if is_even and not tables.has_others:
+            low, high = tables.narrow(low, high)
+        if clip is not None and not is_even and math.isinf(clip[1]):
+            peak = high * largest  # the largest sum that calibration saw
+            shifts = np.ceil(np.log2(np.maximum(peak, 1) / 255.5)).clip(0, SHIFT_LIMIT)
+            return _Target(largest, shifts.astype(np.uint8), 0)
+        zero = 0 if clip is not None else _zero_point(low, high)
+        steps = np.maximum(high / (255 - zero), -low / max(zero, 1))
+        if clip is not None and math.isfinite(clip[1]):
+            steps = np.where(high >= clip[1], clip[1] / 255, steps)  # saturation is the clip
+        steps = np.maximum(steps, max(float(steps.max()) * 2.0**-20, 1e-30))
+        if is_even:
+            steps = np.full(len(steps), float(steps.max()))
+        largest = _largest_multipliers(layer.weights, magnitude + zero * steps, layer.name)
+        steps = np.maximum(steps, np.where(layer.weights.any(axis=1) | (magnitude > 0), 1 / largest, 0))
+        if is_even:
+            steps = np.full(len(steps), float(steps.max()))
+        shifts = np.floor(np.log2(steps * largest)).clip(0, SHIFT_LIMIT)
+        return _Target(np.ldexp(1.0, shifts.astype(np.int64)) / steps, shifts.astype(np.uint8), zero)
+
+    def _evened(self, name: str, value: _Value, clip: Clip | None = None, tables: _Tables | None = None) -> _Value:
+        """The same value requantised, with one zero point: each channel by itself where its places are alike."""
+        shape = value.shape
+        flat = shape if value.of_channels() is not None and 2 <= len(shape) <= 3 else (math.prod(shape), 1)
+        inside = value if flat == shape else self._move(Reshape(flat), [value])
+        rank = len(flat) - 1
+        ones = np.ones((flat[0], 1, *(1,) * rank))
+        operator = FloatConv(ones, np.zeros(flat[0]), (1,) * rank, ((0, 0),) * rank, flat[0], clip)
+        layer = self._conv_layer(name, operator, inside)
+        made = self._requantised(layer, [inside], operator, tables or _NO_TABLES)
+        return made if flat == shape else self._move(Reshape(shape), [made])
+
+    # --- operators without weights ---
+
+    def _function(self, name: str, function: Function, value: _Value) -> _Value:
+        real = compute(function, [value.real])
+        if not np.isfinite(real).all():
+            raise CannotQuantize(name, "operator", "it gives NaN or infinity on the calibration rows: check them")
+        if (
+            function.clip is not None
+            and function.clip[0] <= 0
+            and value.is_never_negative
+            and (real == value.real).all()
+        ):
+            return value
+        is_even = (value.scale == value.scale.flat[0]).all() and (value.offset == value.offset.flat[0]).all()
+        if not is_even and function.clip is not None and function.clip[0] == 0:
+            return self._evened(name, value, function.clip)
+        if not is_even:
+            value = self._evened(name, value, tables=_Tables((function,), False))
+        given = value.offset.flat[0] + value.scale.flat[0] * np.arange(256)
+        entries = np.nan_to_num(compute(function, [given]))
+        low, high = calibrate(real.reshape(-1, 1), self._calibration)
+        zero = _zero_point(low, high)
+        step = max(float(high[0]) / (255 - zero), -float(low[0]) / max(zero, 1), 1e-30)
+        table = np.rint(np.clip(entries / step + zero, 0, 255)).astype(np.uint8)
+        index = self._emit(Table(table), (value.index,))
+        steps = table.astype(np.int64)[value.steps]
+        return _Value(index, np.full(value.shape, step), np.full(value.shape, -zero * step), steps, real)
+
+    def _padded(self, name: str, value: _Value, operator: FloatPad) -> _Value:
+        """The value with a constant around it, which must be a step of it."""
+        if value.of_channels() is None or value.step_of(operator.value) is None:
+            value = self._evened(name, value)
+        step = value.step_of(operator.value)
+        if step is None:
+            advice = f"it pads with {operator.value}, which no byte stands for: pad with 0"
+            raise CannotQuantize(name, "operator", advice)
+        index = self._emit(Pad(operator.pads, step), (value.index,))
+        steps = apply(Pad(operator.pads, step), [value.steps])
+        return value.moved(index, steps, compute(operator, [value.real]))
+
+    def _max_pool(self, name: str, value: _Value, operator: MaxPool) -> _Value:
+        found = value.of_channels()
+        if found is None or (found[0] <= 0).any():
+            value = self._evened(name, value)
+        index = self._emit(operator, (value.index,))
+        return value.moved(index, apply(operator, [value.steps]), compute(operator, [value.real]))
+
+    def _average_pool(self, name: str, value: _Value, operator: AveragePool, tables: _Tables) -> _Value:
+        """A pool over a power of two as itself, any other as a convolution that adds each channel up."""
+        size = math.prod(operator.kernel)
+        is_padded = any(map(any, operator.pads))
+        if size & (size - 1) or size > 1 << 16 or is_padded or value.of_channels() is None:
+            channels = value.shape[0]
+            weights = np.full((channels, 1, *operator.kernel), 1 / size)
+            conv = FloatConv(weights, np.zeros(channels), operator.strides, operator.pads, channels)
+            conv = replace(conv, clip=(0.0, math.inf)) if value.is_never_negative else conv
+            return self._requantised(self._conv_layer(name, conv, value), [value], conv, tables)
+        index = self._emit(operator, (value.index,))
+        return value.moved(index, apply(operator, [value.steps]), compute(operator, [value.real]))
+
+
+@dataclass(frozen=True)
+class _Tables:
+    """The functions that read a value and so need one scale for all of it, and whether anything else reads it."""
+
+    functions: tuple[Function, ...]
+    has_others: bool
+
+    def narrow(self, low: Floats, high: Floats) -> tuple[Floats, Floats]:
+        """The part of low … high outside which none of the functions changes to speak of."""
+        places = np.linspace(float(low.min()), float(high.max()), 4097)
+        bent = np.zeros(len(places), bool)
+        for function in self.functions:
+            results = np.nan_to_num(compute(function, [places]))
+            least = _HARDLY * float(np.ptp(results))
+            after = np.flatnonzero(np.abs(results - results[0]) > least)
+            before = np.flatnonzero(np.abs(results - results[-1]) > least)
+            if len(after) and len(before):
+                bent[max(0, after[0] - 1) : before[-1] + 2] = True
+        inside = places[bent] if bent.any() else places
+        return np.maximum(low, min(0.0, float(inside[0]))), np.minimum(high, max(0.0, float(inside[-1])))
+
+
+_NO_TABLES = _Tables((), True)
+
+
+def _find_tables(network: FloatNetwork) -> list[_Tables]:
+    """For each value the functions that read it, perhaps after operators that only move it."""
+    found: list[dict[int, Function]] = [{} for _ in range(len(network.nodes) + 1)]
+    has_others = [False] * len(found)
+    for index in reversed(range(len(network.nodes))):
+        operator = network.nodes[index].operator
+        for value in network.nodes[index].reads:
+            if isinstance(operator, Function):
+                found[value][id(operator)] = operator
+            elif isinstance(operator, MaxPool | Reshape | Transpose | Concat):
+                found[value] |= found[index + 1]
+                has_others[value] |= has_others[index + 1]
+            else:
+                has_others[value] = True
+    return [_Tables(tuple(each.values()), others) for each, others in zip(found, has_others, strict=True)]
+
+
+@dataclass(frozen=True)
+class _Target:
+    """bytes = zero + sum · multiplier / 2^shift, the real sum's; multipliers, shifts: (outputs,)."""
+
+    multipliers: Floats
+    shifts: NDArray[np.uint8]
+    zero: int
+
+
+def _flat(values: Floats) -> Floats:
+    """(places, channels) of (n, channels, …)."""
+    return values if values.ndim == 2 else np.moveaxis(values, 1, -1).reshape(-1, values.shape[1])
+
+
+def _zero_point(low: Floats, high: Floats) -> int:
+    """The byte for 0 of a value whose channels reach from low ≤ 0 to high ≥ 0."""
+    below, above = -float(low.min()), float(high.max())
+    return 0 if below <= 0 else int(np.clip(np.rint(255 * below / (below + above)), 1, 254))
+
+
+def calibrate(real: Floats, method: Calibration) -> tuple[Floats, Floats]:
+    """How far each channel's bytes should reach below and above 0. real: (places, channels)."""
+    low, high = np.minimum(real.min(axis=0), 0), np.maximum(real.max(axis=0), 0)
+    if method == "percentile":
+        inner = np.percentile(real, [100 - _PERCENTILE, _PERCENTILE], axis=0)
+        return np.maximum(low, np.minimum(inner[0], 0)), np.minimum(high, np.maximum(inner[1], 0))
+    if method == "largest":
+        return low, high
+    best = np.full(len(low), np.inf)
+    cut_of = np.ones(len(low))
+    for cut in _CUTS:
+        step = np.maximum((high - low) * cut / 255, 1e-30)
+        stored = np.clip(np.rint(real / step) * step, low * cut, high * cut)
+        error = ((stored - real) ** 2).mean(axis=0)
+        cut_of = np.where(error < best, cut, cut_of)
+        best = np.minimum(error, best)
+    return low * cut_of, high * cut_of
 
 
 def _largest_multipliers(weights: Floats, bias: Floats, node: str) -> Floats:
-    """For each channel the multiplier that fills ±63 without passing the bound on sums (outputs,)."""
+    """For each channel the multiplier that fills ±63 without passing the bound on sums. bias: magnitudes, (outputs,)."""
     largest = np.abs(weights).max(axis=1)
     span = np.abs(weights).sum(axis=1) * 255
     slack = 255 * 0.5 * weights.shape[1] + 1  # what rounding each weight up can add to the sum
@@ -187,146 +615,54 @@ def _largest_multipliers(weights: Floats, bias: Floats, node: str) -> Floats:
         raise CannotQuantize(node, "sum-bound", advice)
     with np.errstate(divide="ignore", over="ignore"):
         by_weight = np.where(largest > 0, WEIGHT_LIMIT / largest, np.inf)
-        by_sum = np.where(span + np.abs(bias) > 0, room / (span + np.abs(bias)), 1.0)
+        by_sum = np.where(span + bias > 0, room / (span + bias), 1.0)
     return np.minimum(np.minimum(by_weight, by_sum), _LARGEST_MULTIPLIER)
 
 
-def _round(weights: Floats, bias: Floats, multipliers: Floats, shifts: NDArray[np.uint8] | None, node: str) -> Dense:
-    integers = np.rint(weights * multipliers[:, None]).astype(np.int8)
-    room = SUM_LIMIT - 1 - compute_channel_bounds(integers, np.zeros(len(bias), np.int32))
-    rounded = np.rint(bias * multipliers)
-    if (np.abs(rounded) > room).any():
-        raise CannotQuantize(node, "sum-bound", "a bias passes the bound on sums: scale the layer's inputs")
-    return Dense(integers, rounded.astype(np.int32), shifts)
+def _round(
+    layer: _Layer, multipliers: Floats, wanted: Floats, lift: Steps
+) -> tuple[NDArray[np.int8], NDArray[np.int32]]:
+    """Integer weights and bias; the mean sum on the calibration rows is moved to the wanted mean, plus the lift.
+
+    wanted: real sums times multipliers, (places, outputs); lift: what the zero point adds, (outputs,).
+    """
+    integers = np.rint(layer.weights * multipliers[:, None]).astype(np.int8)
+    room = SUM_LIMIT - 1 - compute_channel_bounds(integers, np.zeros(len(layer.bias), np.int32))
+    rounded = np.rint(layer.bias * multipliers)
+    if (np.abs(rounded) + lift > room).any():
+        raise CannotQuantize(layer.name, "sum-bound", "a bias passes the bound on sums: scale the layer's inputs")
+    sums = _flat(layer.add_up(integers).astype(np.float64)) + rounded
+    missing = wanted.mean(axis=0) - sums.mean(axis=0)
+    bias = np.clip(rounded.astype(np.int64) + lift + np.rint(missing).astype(np.int64), -room, room)
+    return integers, bias.astype(np.int32)
 
 
-def _correct_bias(dense: Dense, steps: NDArray[np.int64], wanted: Floats) -> Dense:
-    """The layer with its mean sum on the calibration rows moved to the wanted mean. wanted: real sums (n, outputs)."""
-    missing = wanted.mean(axis=0) - compute_dense(steps, dense.weights, dense.bias).mean(axis=0)
-    room = SUM_LIMIT - 1 - compute_channel_bounds(dense.weights, np.zeros_like(dense.bias))
-    bias = np.clip(dense.bias + np.rint(missing).astype(np.int64), -room, room)
-    return Dense(dense.weights, bias.astype(np.int32), dense.shifts)
-
-
-def _apply(dense: Dense, steps: NDArray[np.int64]) -> NDArray[np.int64]:
-    sums = compute_dense(steps, dense.weights, dense.bias)
-    return sums if dense.shifts is None else compute_requantised(sums, dense.shifts)
-
-
-class _FloatReader:
-    """Follows a float model's chain from its input; each node is visited once."""
-
-    def __init__(self, graph: onnx.GraphProto) -> None:
-        self._graph = graph
-        self._nodes = list(graph.node)
-        self._constants = {tensor.name: tensor for tensor in graph.initializer}
-        self._visited: set[int] = set()
-
-    def read(self) -> tuple[list[FloatDense], tuple[str, ...]]:
-        inputs = [value for value in self._graph.input if value.name not in self._constants]
-        if len(inputs) != 1 or inputs[0].type.tensor_type.elem_type != TensorProto.FLOAT:
-            raise CannotQuantize("graph", "input", f"{len(inputs)} inputs: exactly one, of float32 features, is needed")
-        layers: list[FloatDense] = []
-        value = inputs[0].name
-        while True:
-            layer, value = self._layer(value)
-            layers.append(layer)
-            following = self._following(value)
-            if following is None or self._nodes[following].op_type != "Relu":
-                break
-            value = self._take(following)
-            if self._following(value) is None:
-                raise self._refuse(following, "operator", "the last layer must end in logits: remove the Relu after it")
-        dropped = self._drop_tail(value)
-        for index in range(len(self._nodes)):
-            if index not in self._visited:
-                raise self._refuse(index, "chain", "it is not part of the chain from features to logits: remove it")
-        self._check_shapes(layers)
-        return layers, dropped
-
-    def _layer(self, value: str) -> tuple[FloatDense, str]:
-        index = self._following(value)
-        if index is None:
-            raise CannotQuantize("graph", "chain", "the input leads nowhere: a Gemm or MatMul must read it")
-        node = self._nodes[index]
-        if node.op_type not in ("Gemm", "MatMul"):
-            raise self._refuse(index, "operator", _advise(node.op_type))
-        if node.input[0] != value:
-            raise self._refuse(index, "operator", "the features must be its first input and the weights its second")
-        allowed = {"alpha": 1.0, "beta": 1.0, "transA": 0, "transB": 0} if node.op_type == "Gemm" else {}
-        found = read_attributes(node, label(node, index), allowed, CannotQuantize)
-        if found.get("transA"):
-            raise self._refuse(index, "attribute", "transA must be 0: rows run along the first dimension")
-        weights = self._constant(index, 1) * found.get("alpha", 1.0)
-        if weights.ndim != 2:
-            raise self._refuse(index, "shape", f"weights of shape {weights.shape}: a matrix is needed")
-        weights = weights if found.get("transB") else weights.T
-        bias = np.zeros(len(weights))
-        if node.op_type == "Gemm" and len(node.input) == 3:
-            bias = bias + self._bias(index, 2, len(weights)) * found["beta"]
-        output = self._take(index)
-        adding = self._following(output)
-        while adding is not None and self._nodes[adding].op_type == "Add":
-            place = 1 if self._nodes[adding].input[0] == output else 0
-            bias = bias + self._bias(adding, place, len(weights))
-            output = self._take(adding)
-            adding = self._following(output)
-        return FloatDense(weights, bias, label(node, index)), output
-
-    def _drop_tail(self, value: str) -> tuple[str, ...]:
-        dropped = []
-        while (index := self._following(value)) is not None:
-            node = self._nodes[index]
-            if node.op_type not in _TAIL:
-                raise self._refuse(index, "operator", _advise(node.op_type))
-            dropped.append(node.op_type)
-            value = self._take(index)
-        return tuple(dropped)
-
-    def _following(self, value: str) -> int | None:
-        """The one node that reads a value; None where it is the model's output."""
-        readers = [index for index, node in enumerate(self._nodes) if value in node.input]
-        if len(readers) > 1 or (readers and readers[0] in self._visited):
-            raise self._refuse(readers[-1], "chain", "branches and loops are not accepted: each value may be read once")
-        if readers or any(output.name == value for output in self._graph.output):
-            return readers[0] if readers else None
-        raise CannotQuantize("graph", "chain", "the chain from the features ends before the model's output")
-
-    def _take(self, index: int) -> str:
-        node = self._nodes[index]
-        if len(node.output) != 1:
-            raise self._refuse(index, "chain", "it must have exactly one output")
-        self._visited.add(index)
-        return str(node.output[0])
-
-    def _constant(self, index: int, place: int) -> Floats:
-        node = self._nodes[index]
-        tensor = self._constants.get(node.input[place]) if place < len(node.input) else None
-        if tensor is None:
-            raise self._refuse(index, "constant", f"input {place} must be an initializer: fold constants before saving")
-        if tensor.data_type not in (TensorProto.FLOAT, TensorProto.DOUBLE):
-            raise self._refuse(index, "tensor", f"input {place} must be float: this quantises float models")
-        values: Tensor = read_tensor(tensor, label(node, index), CannotQuantize).astype(np.float64)
-        if not np.isfinite(values).all():
-            raise self._refuse(index, "tensor", f"input {place} holds NaN or infinity: train the model again")
-        return values
-
-    def _bias(self, index: int, place: int, outputs: int) -> Floats:
-        bias = self._constant(index, place)
-        if bias.size not in (1, outputs) or (bias.ndim and bias.shape[-1] != bias.size):
-            raise self._refuse(index, "shape", f"a bias of shape {bias.shape} for {outputs} outputs")
-        return bias.reshape(-1)
-
-    def _check_shapes(self, layers: list[FloatDense]) -> None:
-        for before, layer in pairwise(layers):
-            if layer.weights.shape[1] != before.weights.shape[0]:
-                advice = f"reads {layer.weights.shape[1]} values where the layer before gives {before.weights.shape[0]}"
-                raise CannotQuantize(layer.node, "shape", advice)
-
-    def _refuse(self, index: int, rule: str, advice: str) -> CannotQuantize:
-        return CannotQuantize(label(self._nodes[index], index), rule, advice)
-
-
-def _advise(operator: str) -> str:
-    known = "the chain is Gemm, or MatMul with Add, with Relu between layers; a Softmax or ArgMax at the end is dropped"
-    return _ADVICE.get(operator, f"it has no place in a dense model here: {known}")
+def _simplify(operators: list[Operator], reads: list[tuple[int, ...]], row_length: int) -> IntegerNetwork:
+    """The network without operators that change nothing or that nothing reads; its first says how long a row is."""
+    shapes: list[Shape] = [(row_length,)]
+    source = [0]  # for each value the one that says the same
+    for index, (operator, read) in enumerate(zip(operators, reads, strict=True)):
+        reads[index] = tuple(source[value] for value in read)
+        shapes.append(shape_after(operator, [shapes[value] for value in reads[index]]))
+        before = reads[index][0]
+        if isinstance(operator, Reshape) and before and isinstance(operators[before - 1], Reshape):
+            before = reads[before - 1][0]
+            reads[index] = (before,)
+        is_idle = isinstance(operator, Reshape) and shapes[before] == shapes[-1]
+        is_idle |= isinstance(operator, Transpose) and operator.order == tuple(range(len(operator.order)))
+        source.append(before if is_idle else index + 1)
+    alive: set[int] = set()
+    waiting = [len(operators)]
+    while waiting:
+        value = waiting.pop()
+        if value and value not in alive:
+            alive.add(value)
+            waiting.extend(reads[value - 1])
+    kept = sorted(alive)
+    begins = isinstance(operators[kept[0] - 1], Dense | Reshape)
+    first: list[Operator] = [] if begins else [Reshape((row_length,))]
+    now = {0: len(first), **{value: place + 1 + len(first) for place, value in enumerate(kept)}}
+    return IntegerNetwork(
+        (*first, *(operators[value - 1] for value in kept)),
+        (*((0,) for _ in first), *(tuple(now[read] for read in reads[value - 1]) for value in kept)),
+    )

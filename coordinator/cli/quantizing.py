@@ -30,15 +30,18 @@ class Made:
 
 
 def quantize(float_model: Path, calibration: Path, labels: Path | None, card: Path | None) -> Made:
-    """Quantise a float ONNX file on calibration data. Raises CannotQuantize, BadFeatures, Refusal, OSError."""
+    """Quantise a float ONNX file on calibration data. Raises CannotQuantize, NotExecutable, BadFeatures, Refusal, OSError."""
     from models import quantizer
+    from models.form import RefusedModel
+    from models.program import compile_network
 
     scaling = read_card(card).scaling if card else None
     rows, scaling = _calibration(calibration, scaling)
     classes = None if labels is None else _labels(labels)
     try:
         report = quantizer.quantize(float_model, rows, scaling, classes)
-    except quantizer.CannotQuantize:
+        compile_network(report.network)  # a model that nobody could register is not written
+    except RefusedModel:
         raise
     except ValueError as error:
         raise Refusal(ExitCode.BAD_INPUT, str(error)) from error

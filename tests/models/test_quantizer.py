@@ -158,8 +158,8 @@ def test_the_sum_bound_shrinks_the_weights_of_a_wide_layer() -> None:
 Change = Callable[[ModelProto], None]
 
 
-def sigmoid_between(model: ModelProto) -> None:
-    model.graph.node[1].op_type = "Sigmoid"
+def recurrence_between(model: ModelProto) -> None:
+    model.graph.node[1].op_type = "RNN"
 
 
 def convolution(model: ModelProto) -> None:
@@ -228,12 +228,12 @@ def output_elsewhere(model: ModelProto) -> None:
 @pytest.mark.parametrize(
     ("change", "rule", "where"),
     [
-        (sigmoid_between, "operator", "relu0"),
-        (convolution, "operator", "gemm0"),
+        (recurrence_between, "operator", "relu0"),
+        (convolution, "shape", "gemm0"),
         (relu_at_the_end, "operator", "last relu"),
         (branch, "chain", "branch"),
         (stray, "chain", "stray"),
-        (loop, "chain", "graph"),
+        (loop, "chain", "gemm0"),
         (integer_weights, "tensor", "gemm0"),
         (infinite_weights, "tensor", "gemm0"),
         (weights_of_rank_three, "shape", "gemm0"),
@@ -243,7 +243,7 @@ def output_elsewhere(model: ModelProto) -> None:
         (transposed_rows, "attribute", "gemm0"),
         (integer_input, "input", "graph"),
         (external_weights, "external-data", "gemm0"),
-        (output_elsewhere, "chain", "graph"),
+        (output_elsewhere, "chain", "gemm0"),
     ],
 )
 def test_what_cannot_be_quantised_is_refused_by_node_with_advice(change: Change, rule: str, where: str) -> None:
