@@ -4,7 +4,8 @@
     python -m contracts.compiler --check    exit 1 if a committed artifact is stale
 
 The compiler is the native solc that py-solc-x installs; where its download host cannot be reached, point QUORATE_SOLC at a
-solc executable, or put npm's `solc` package under .tools/node_modules and it is run through contracts/solc.js.
+solc executable, or put npm's `solc` package under .tools/node_modules and it is run through contracts/solc.js. The library
+that sources import by an @ name comes from npm too: see LIBRARY.
 """
 
 from __future__ import annotations
@@ -12,6 +13,7 @@ from __future__ import annotations
 import argparse
 import json
 import os
+import posixpath
 import re
 import shutil
 import stat
@@ -25,10 +27,14 @@ PACKAGE = Path(__file__).parent
 SOURCES = PACKAGE / "src"
 ARTIFACTS = PACKAGE / "artifacts"
 PROJECT = PACKAGE.parent
+LIBRARY = "@openzeppelin/contracts@5.7.0"
+"""What `npm install --prefix .tools` must have put there; only compiling needs it."""
+NODE_MODULES = PROJECT / ".tools" / "node_modules"
+IMPORT = re.compile(r'^import\b[^;"]*"([^"]+)";', re.MULTILINE)
 
 
 class CompilerMissing(Exception):
-    """No solc of SOLC_VERSION could be found or installed."""
+    """No solc of SOLC_VERSION could be found or installed, or not the LIBRARY that a source imports."""
 
 
 def find_solc() -> Path:
@@ -58,30 +64,67 @@ def find_solc() -> Path:
     return Path(solcx.install.get_executable(SOLC_VERSION))
 
 
-def compile_sources(sources: dict[str, str], *, optimise: bool = True) -> dict[str, dict[str, Any]]:
-    """Compile {path: source}; returns {path: {contract name: {"abi", "bytecode", "deployed_bytes", "storage"}}}.
+def with_library(sources: dict[str, str]) -> dict[str, str]:
+    """{path: source} and, under their import names, the library's files that they import, those import, and so on.
 
-    Raises solcx.exceptions.SolcError with the compiler's own message; a warning is an error too.
+    Raises CompilerMissing if the library is not there, or in another version.
     """
-    import solcx
+    closed = dict(sources)
+    waiting = list(sources)
+    while waiting:
+        importer = waiting.pop()
+        for name in IMPORT.findall(closed[importer]):
+            path = posixpath.normpath(posixpath.join(posixpath.dirname(importer), name)) if name[0] == "." else name
+            if path.startswith("@") and path not in closed:
+                closed[path] = _library_file(path)
+                waiting.append(path)
+    return closed
 
-    request = {
+
+def _library_file(path: str) -> str:
+    name, _, version = LIBRARY.rpartition("@")
+    manifest, file = NODE_MODULES / name / "package.json", NODE_MODULES / path
+    if not file.is_file() or json.loads(manifest.read_text())["version"] != version:
+        raise CompilerMissing(f"{path} of {LIBRARY} is missing: run `npm install --prefix .tools {LIBRARY}`")
+    return file.read_text()
+
+
+def standard_input(sources: dict[str, str], outputs: list[str], *, optimise: bool = True) -> dict[str, Any]:
+    """What solc is asked: {path: source} in our settings, with what they import, and the `outputs` wanted of every contract.
+
+    Raises CompilerMissing as with_library does.
+    """
+    return {
         "language": "Solidity",
-        "sources": {path: {"content": text} for path, text in sources.items()},
+        "sources": {path: {"content": text} for path, text in with_library(sources).items()},
         "settings": {
             "evmVersion": EVM_VERSION,
             "optimizer": {"enabled": optimise, "runs": 10_000},
             "viaIR": True,
             "metadata": {"bytecodeHash": "none", "appendCBOR": False},
-            "outputSelection": {
-                "*": {"*": ["abi", "storageLayout", "evm.bytecode.object", "evm.deployedBytecode.object"]}
-            },
+            "outputSelection": {"*": {"*": outputs}},
         },
     }
-    output = solcx.compile_standard(request, solc_binary=find_solc())
+
+
+def run_solc(request: dict[str, Any]) -> dict[str, Any]:
+    """solc's answer to a standard input. Raises solcx.exceptions.SolcError with its own message; a warning is an error too."""
+    import solcx
+
+    output: dict[str, Any] = solcx.compile_standard(request, solc_binary=find_solc())
     problems = [e["formattedMessage"] for e in output.get("errors", []) if e["severity"] in ("error", "warning")]
     if problems:
         raise solcx.exceptions.SolcError("\n".join(problems))
+    return output
+
+
+def compile_sources(sources: dict[str, str], *, optimise: bool = True) -> dict[str, dict[str, Any]]:
+    """Compile {path: source}; returns {path: {contract name: {"abi", "bytecode", "deployed_bytes", "storage"}}}.
+
+    Raises what run_solc raises.
+    """
+    outputs = ["abi", "storageLayout", "evm.bytecode.object", "evm.deployedBytecode.object"]
+    output = run_solc(standard_input(sources, outputs, optimise=optimise))
     return {
         path: {
             name: {

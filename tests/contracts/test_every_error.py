@@ -8,7 +8,14 @@ from eth_typing import ABIError
 from eth_utils.abi import abi_to_signature
 
 from contracts import abi, errors
-from tests.contracts import test_dispute_reverts, test_other_reverts, test_reverts
+from tests.contracts import (
+    test_delivery,
+    test_dispute_reverts,
+    test_other_reverts,
+    test_reverts,
+    test_standing_orders,
+    test_token_jobs,
+)
 from tests.contracts.raising import RAISED
 
 
@@ -19,7 +26,8 @@ def declared() -> set[str]:
 
 
 def test_every_custom_error_is_raised_by_a_test() -> None:
-    modules = (test_reverts, test_dispute_reverts, test_other_reverts)
+    directed = (test_reverts, test_dispute_reverts, test_delivery, test_other_reverts)
+    modules = (*directed, test_standing_orders, test_token_jobs)
     assert all(any(hasattr(module, test) for module in modules) for tests in RAISED.values() for test in tests)
     raised = RAISED.keys() | test_other_reverts.PROGRAM_ERRORS.keys()
     missing = declared() - raised
