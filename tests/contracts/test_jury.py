@@ -43,7 +43,7 @@ def test_splitting_a_stake_changes_neither_the_mean_nor_the_spread_of_its_seats(
     total = MINE + OTHERS  # a seat's stake is 1 wei here: a ticket a wei
     seats: dict[int, list[int]] = {split: [] for split in SPLITS}
     for _ in range(JOBS):
-        seed = rng.randbytes(32)
+        seed = rng.randbytes(stake.SEED_BYTES)
         others = sum(rng.random() * total < SEATS for _ in range(OTHERS))
         for split in SPLITS:
             each = MINE // split
@@ -71,7 +71,7 @@ def test_a_test_that_looked_at_the_address_would_be_noticed() -> None:
     rng = Random(SEED)
     counts: dict[int, list[int]] = {MINE: [], MINE * 9 // 10: []}
     for _ in range(JOBS // 2):
-        seed = rng.randbytes(32)
+        seed = rng.randbytes(stake.SEED_BYTES)
         for tickets, seen in counts.items():
             seen.append(
                 sum(1 for _ in stake.winning_tickets(seed, party(f"a stake of {tickets}"), tickets, SEATS, 200))

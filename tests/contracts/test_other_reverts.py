@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+from hashlib import sha256
+from typing import Any
+
 import numpy as np
 import pytest
 
 from contracts import errors
+from contracts.model_registry import chunks_of
 from models.network import Dense, IntegerNetwork
 from models.program import compile_network
 from tests.contracts.chain import Chain, Contract, Halted, load, party
@@ -109,17 +113,88 @@ def test_a_registration_without_gas_to_measure_is_refused(new_world: NewWorld) -
             continue
 
 
-@raises("ExecutionTooDear(uint256)", limit=1_000)
-def test_a_model_too_dear_to_judge_is_refused(new_world: NewWorld) -> None:
-    world = new_world()
-    address = world.deploy("ModelRegistry", ("uint256",), (1_000,))
-    Contract(world.chain, address, "ModelRegistry").send(party("ann"), "register", [], MODEL.program)
-
-
 @pytest.mark.parametrize("row", [b"", b"\1\2", b"\1\2\3\4"])
 @raises("WrongRowLength(uint256,uint256)", expected=3)
 def test_a_row_of_another_length_is_refused(new_world: NewWorld, row: bytes) -> None:
     new_world().registry.read("execute", MODEL.id, row)
+
+
+# Execution in steps (tests/models/test_stepwise.py has the attacks)
+
+ROW = b"\1\2\3"
+CHANNELS = 2  # of the model
+
+
+class Steps:
+    """The execution of one row, begun."""
+
+    def __init__(self, new_world: NewWorld, row: bytes = ROW, **options: Any) -> None:
+        self.registry = new_world(**options).registry
+        self.row = row
+        self.state = self.begin()
+
+    def begin(self) -> bytes:
+        (event,) = self.registry.send(party("ann"), "begin", MODEL.id, self.row)
+        return bytes(event.args["state"])
+
+    def advance(self, channels: int, state: bytes | None = None) -> None:
+        given = self.state if state is None else state
+        self.registry.send(party("ann"), "advance", MODEL.id, sha256(self.row).digest(), given, channels)
+
+
+@raises("ExecutionExists(bytes32,bytes32)", modelId=MODEL.id)
+def test_beginning_an_execution_twice_is_refused(new_world: NewWorld) -> None:
+    Steps(new_world).begin()
+
+
+@raises("EmptyStep()")
+def test_a_step_of_no_channels_is_refused(new_world: NewWorld) -> None:
+    Steps(new_world).advance(0)
+
+
+@raises("UnknownState(bytes32)")
+def test_a_state_that_the_execution_was_never_in_is_refused(new_world: NewWorld) -> None:
+    steps = Steps(new_world)
+    steps.advance(1, steps.state[:-1] + bytes([steps.state[-1] ^ 1]))
+
+
+@raises("StaleStep(uint256,uint256)", executed=1, furthest=1)
+def test_a_step_to_where_the_execution_was_before_is_refused(new_world: NewWorld) -> None:
+    steps = Steps(new_world)
+    for _ in range(2):
+        steps.advance(1)
+
+
+@raises("ExecutionOver(bytes32,bytes32)", modelId=MODEL.id)
+def test_a_step_beyond_the_end_is_refused(new_world: NewWorld) -> None:
+    steps = Steps(new_world)
+    for _ in range(2):
+        steps.advance(CHANNELS)
+
+
+def register_network(world: World, network: IntegerNetwork) -> bytes:
+    """The model's id."""
+    stored, last = chunks_of(compile_network(network))
+    ids = [world.registry.send(party("ann"), "storeChunk", piece)[0].args["chunkId"] for piece in stored]
+    *_, registered = world.registry.send(party("ann"), "register", ids, last)
+    return bytes(registered.args["modelId"])
+
+
+@raises("StepTooSmallToMeasure(uint256,uint256)", least=75_000)
+def test_measuring_a_model_in_tiny_steps_is_refused(new_world: NewWorld) -> None:
+    world = new_world(execution_gas_limit=150_000)
+    network = IntegerNetwork((Dense(np.zeros((128, 500), np.int8), np.zeros(128, np.int32), None),))
+    model, row = register_network(world, network), b"\xff" * network.row_length
+    (event,) = world.registry.send(party("ann"), "begin", model, row)
+    world.registry.send(party("ann"), "advance", model, sha256(row).digest(), event.args["state"], 1)
+
+
+@raises("OutputTooLong(uint256,uint256)")
+def test_an_output_that_no_contract_can_hold_has_no_steps(new_world: NewWorld) -> None:
+    world = new_world()
+    logits = 6_144
+    network = IntegerNetwork((Dense(np.zeros((logits, 1), np.int8), np.zeros(logits, np.int32), None),))
+    world.registry.send(party("ann"), "begin", register_network(world, network), b"\1")
 
 
 # The seed source
