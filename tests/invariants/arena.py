@@ -34,6 +34,12 @@ DATA_URI = "ipfs://rows"
 SEED_PROOF = b"proof"
 EXECUTION_GAS_LIMIT = 30_000
 EVERY_CHANNEL = 2**32 - 1
+LISTENER = "5a600052366000602037366020016000a000"
+"""A payee or consumer that logs the gas it has (less the 2 of asking) and what it was called with."""
+REFUSER = "60006000fd"
+"""One that reverts."""
+BURNER = "fe"
+"""One that burns all the gas it is given."""
 MALFORMED_ROW = b"no row"
 ROW_LENGTH = 3
 
@@ -150,8 +156,8 @@ class Arena:
         signer_of = cache(partial(signer_on, self.oracle))
         deployment = Deployment(CHAIN_ID, self.oracle, BOUNDS, self.models, fixed_randomness, signer_of)
         self.lockstep = Lockstep(self.chain, self.oracle, spec.deploy(deployment))
-        # Payees and consumers: one that listens, one that reverts, one that burns all gas it is given.
-        self.listener, self.refuser, self.burner = (self._raw(code) for code in ("00", "60006000fd", "fe"))
+        self.listener, self.refuser, self.burner = map(self._raw, (LISTENER, REFUSER, BURNER))
+        self.lockstep.listener = self.listener
 
     @property
     def state(self) -> State:

@@ -17,16 +17,18 @@ from dataclasses import dataclass, fields, is_dataclass
 from typing import Any
 
 from eth_typing import ChecksumAddress
+from eth_utils import keccak
 
 from contracts.commitment import DATA_UNAVAILABLE
 from contracts.compute_oracle import SeatRef
 from contracts.job import NOBODY, Job, Outcome, Phase
 from contracts.specification.books import stake_before, total_stake
 from contracts.specification.phases import phase
+from contracts.specification.settlement import message_for_consumer
 from contracts.specification.state import Environment, Event, JobRecord, NodeKey, Party, State
 from contracts.specification.vote import open_demands, refuted_roots, result_roots
 from tests.invariants.arena import CHALLENGERS, REQUESTERS, WORKERS, Arena
-from tests.invariants.calldata import NAMES
+from tests.invariants.calldata import NAMES, word
 from tests.invariants.lockstep import Circumstances
 from tests.invariants.observables import verdict_views
 from tests.invariants.scheme import Scheme
@@ -95,7 +97,15 @@ class Driver:
         self.counts[move.name] += 1
         for event in played.events:
             self._watch(event)
+            if event.name == "Delivered" and event.args["consumer"] == self.arena.listener:
+                assert ((), self._message(event.args["jobId"])) in played.heard, "the consumer was told something else"
         return True
+
+    def _message(self, job_id: bytes) -> bytes:
+        """What the listening consumer says when it is told how the job ended: the gas it has, and the call."""
+        record = self.state.jobs[job_id]
+        outcome, root = message_for_consumer(record)
+        return word(record.terms.callback_gas - GAS_TO_ASK) + ON_SETTLED + job_id + word(outcome) + root
 
     def _watch(self, event: Event) -> None:
         """Count what happened and hold it against the promises."""
@@ -230,6 +240,8 @@ class Driver:
         )
 
 
+ON_SETTLED = keccak(text="onSettled(bytes32,uint8,bytes32)")[:4]
+GAS_TO_ASK = 2  # the listener's own, to ask how much gas it has
 PLAYERS = {who: f"{kind} {number}" for kind, group in GROUPS for number, who in enumerate(group)}
 
 

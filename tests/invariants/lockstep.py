@@ -33,6 +33,8 @@ class Played(NamedTuple):
     refusal: Refused | None = None
     data: bytes = b""
     """The revert's."""
+    heard: Sequence[Log] = ()
+    """The listener's logs."""
 
 
 class Lockstep:
@@ -43,8 +45,8 @@ class Lockstep:
         self.oracle = oracle
         self.state = state
         self.observer = Observer(chain, oracle)
-        self.forced = 0
-        """Wei forced into the oracle: nobody's."""
+        self.listener = NOBODY
+        """Whose logs are told along with what a transaction came to."""
 
     def play(
         self,
@@ -62,7 +64,7 @@ class Lockstep:
         """
         env = self.env(sender, value)
         done, output = self.chain.attempt(sender, self.oracle, calldata.encode(entry_point, *arguments), value, gas)
-        said = self.chain.logs_of(self.oracle) if done else []
+        said, heard = (self.chain.logs_of(who) if done else [] for who in (self.oracle, self.listener))
         further = circumstances(output) if callable(circumstances) else circumstances
         before = self.state
         try:
@@ -82,7 +84,7 @@ class Lockstep:
         if accounted(self.state) != self.state.balance:
             raise Divergence(f"owes {accounted(self.state)} and holds {self.state.balance}")
         self.observer.compare(self.observer.changes(before, self.state, env))
-        return Played(self.state.events)
+        return Played(self.state.events, heard=heard)
 
     def compare_everything(self) -> None:
         """Also what the last transaction should not have changed."""

@@ -110,7 +110,7 @@ def with_consumer(driver: Driver, terms: Terms, rng: Random) -> Terms:
         return terms
     places = driver.arena
     consumer = rng.choice((places.listener, places.listener, places.refuser, places.burner, CHALLENGERS[1]))
-    return replace(terms, consumer=consumer, callback_gas=rng.choice((0, CALLBACK_GAS, HUNGRY_GAS)))
+    return replace(terms, consumer=consumer, callback_gas=rng.choice((0, CALLBACK_GAS, HUNGRY_GAS, HUNGRY_GAS)))
 
 
 def with_audit(terms: Terms, gold: GoldTree, rng: Random) -> Terms:
@@ -315,7 +315,7 @@ def refute(driver: Driver, scheme: Scheme, rng: Random) -> Move | None:
     if not wrong or rng.random() < 0.5:
         return None
     return refutation(
-        driver, scheme, rng.choice(wrong), rng.choice(WORKERS + CHALLENGERS), is_prepared=rng.random() < 0.7
+        driver, scheme, rng.choice(wrong), rng.choice(WORKERS + CHALLENGERS), is_prepared=rng.random() < 0.5
     )
 
 
@@ -421,7 +421,7 @@ def judge(driver: Driver, scheme: Scheme, rng: Random) -> Move | None:
     open_cases = [case for case, is_open in driver.record(scheme).accusations.items() if is_open]
     if not open_cases or rng.random() < 0.3:
         return None
-    return judgement(driver, scheme, *rng.choice(open_cases), rng.choice(EVERYBODY), is_prepared=rng.random() < 0.7)
+    return judgement(driver, scheme, *rng.choice(open_cases), rng.choice(EVERYBODY), is_prepared=rng.random() < 0.5)
 
 
 def judgement(
@@ -477,7 +477,10 @@ def delivery(driver: Driver, scheme: Scheme, by: ChecksumAddress) -> Move:
 
 def listens(driver: Driver, scheme: Scheme) -> bool:
     """Whether the job's consumer takes the message."""
-    return scheme.terms.consumer not in (driver.arena.refuser, driver.arena.burner)
+    consumer, places = scheme.terms.consumer, driver.arena
+    if consumer == places.listener:
+        return scheme.terms.callback_gas >= CALLBACK_GAS
+    return consumer not in (places.refuser, places.burner)
 
 
 def together(moves: list[Move]) -> Move:

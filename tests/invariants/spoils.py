@@ -314,13 +314,13 @@ def bad_demand(driver: Driver, scheme: Scheme, rng: Random) -> Move | None:
     elif rng.random() < 0.4 and level <= scheme.last_level:
         index %= max(scheme.width(level), 1)
         bond = moves.demand_of(driver, scheme, (root, level, index), by).value
-        return Move(spec.demand, by, (scheme.job, Node(root, level, index)), rng.choice((bond - 1, 0, 2**89)))
+        return Move(spec.demand, by, (scheme.job, Node(root, level, index)), rng.choice((bond - 1, 0, 2**89, 2**89)))
     return Move(spec.demand, by, (scheme.job, Node(root, level, index)), rng.choice((PLENTY, PLENTY, 2**89)))
 
 
 def bad_gold(driver: Driver, scheme: Scheme, rng: Random) -> Move | None:
     """Items that the requester never committed to, and results that are none."""
-    roots = [root for root in driver.roots(scheme) if scheme.claim_of(root)]
+    roots = [root for root in driver.unrefuted(scheme) if scheme.claim_of(root)]
     if driver.phase(scheme) != Phase.CHALLENGING or not roots:
         return None
     claim = scheme.claim_of(rng.choice(roots))
@@ -333,6 +333,7 @@ def bad_gold(driver: Driver, scheme: Scheme, rng: Random) -> Move | None:
             (replace(gold, position=gold.position + 1), result),
             (replace(gold, position=rng.choice(HUGE)), result),
             (replace(gold, index=rng.choice(HUGE)), result),
+            (replace(gold, index=rng.choice(HUGE)), result),
             (replace(gold, output=rng.randbytes(8)), result),
             (replace(gold, salt=rng.randbytes(32)), result),
             (gold, claim.proof(gold.index ^ 1) if scheme.depth else result),
@@ -341,7 +342,7 @@ def bad_gold(driver: Driver, scheme: Scheme, rng: Random) -> Move | None:
         )
     )
     by = rng.choice(EVERYBODY)
-    if rng.random() < 0.5:
+    if rng.random() < 0.7:
         return Move(spec.accuse, by, (scheme.job, gold, result))
     given = scheme.data.proof(rng.choice((gold.index % scheme.terms.item_count, 0)))
     return Move(spec.judge, by, (scheme.job, gold, result, given))
