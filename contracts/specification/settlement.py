@@ -64,26 +64,26 @@ def release(state: State, env: Environment, job: Job, word: bytes, seats: Sequen
 def release_matching(
     state: State, env: Environment, job_id: bytes, word: bytes, seats: Sequence[SeatRef]
 ) -> list[Address]:
-    """Release those that hold this word, lie where they are said to, and are not yet released; whose they were. (A word that
-    one worker revealed and another sealed names two fates: only the first one's seats are released.)"""
-    released: list[Seats] = []
-    workers: list[Address] = []
-    for ref in seats:
-        record = state.jobs[job_id]
-        held = record.seats.get(ref.worker)
-        if held is None or held.is_released or held.lane != ref.lane or word_of(held) != word:
-            continue
-        if released and is_sealed(held) != is_sealed(released[0]):
-            continue
-        release_seats(state, env, job_id, ref.worker)
-        released.append(held)
-        workers.append(ref.worker)
-    if released:
-        record, first = state.jobs[job_id], released[0]
-        forfeited = 0 if keeps_stake(record, first) else record.terms.seat_stake
-        paid = share_each(record, first)
-        state.emit("SeatsReleased", jobId=job_id, word=word, forfeited=forfeited, paid=paid, workers=tuple(workers))
+    """Release the seats that hold this word; whose they were. (A word that one worker revealed and another sealed names two
+    fates: only seats like the first are released.)"""
+    record = state.jobs[job_id]
+    holders = list(dict.fromkeys(ref.worker for ref in seats if is_releasable(record, ref, word)))
+    if not holders:
+        return []
+    first = record.seats[holders[0]]
+    workers = [worker for worker in holders if is_sealed(record.seats[worker]) == is_sealed(first)]
+    for worker in workers:
+        release_seats(state, env, job_id, worker)
+    forfeited = 0 if keeps_stake(record, first) else record.terms.seat_stake
+    paid = share_each(record, first)
+    state.emit("SeatsReleased", jobId=job_id, word=word, forfeited=forfeited, paid=paid, workers=tuple(workers))
     return workers
+
+
+def is_releasable(record: JobRecord, ref: SeatRef, word: bytes) -> bool:
+    """Whether there are unreleased seats where they are said to be, with this word."""
+    held = record.seats.get(ref.worker)
+    return held is not None and not held.is_released and held.lane == ref.lane and word_of(held) == word
 
 
 def is_sealed(seats: Seats) -> bool:
