@@ -8,10 +8,12 @@ from dataclasses import replace
 from typing import Any
 
 import pytest
+from web3 import Web3
 
 from contracts import errors, stake
 from contracts.commitment import SeatStatus
-from contracts.compute_oracle import Opening
+from contracts.compute_oracle import ComputeOracle, Opening
+from contracts.endpoint import Endpoint
 from contracts.job import Outcome, Phase
 from contracts.signed_commit import SignedCommit
 from tests.contracts.chain import Contract, Event, party
@@ -371,3 +373,14 @@ def test_a_payee_that_calls_back_with_several_calls_is_paid_once(new_world: NewW
     world.send_by(payee, "multicall", [("withdraw", payee.address)])
     assert world.chain.balance(payee.address) - before == 10**18
     assert payee.read("callbacksThatPassed") == 0
+
+
+def test_the_client_joins_only_calls_of_the_oracle_that_carry_no_payment(new_world: NewWorld) -> None:
+    world = new_world()
+    oracle = ComputeOracle(Endpoint(Web3()), world.address)
+    joined = oracle.multicall([oracle.unbond(10**9), oracle.withdraw(party("ann"))])
+    assert joined.data == world.encode("multicall", [("unbond", 10**9), ("withdraw", party("ann"))])
+    assert (joined.to, joined.value) == (world.address, 0)
+    for call in (oracle.deposit(1), oracle.unbond(10**9)._replace(to=party("another contract"))):
+        with pytest.raises(ValueError, match="carries no payment"):
+            oracle.multicall([oracle.unbond(10**9), call])
