@@ -13,7 +13,7 @@ from eth_utils.abi import abi_to_signature
 
 from contracts import tally as tallies
 from contracts.abi import artifact
-from contracts.job import NOBODY, Outcome
+from contracts.job import NOBODY, Execution, Outcome
 from contracts.merkle import MerkleTree, result_leaf
 from coordinator.demo.sale import PRICE, Sale
 from coordinator.devnet import DEV_BALANCE
@@ -92,18 +92,20 @@ def _enter_job(books: Books, view: JobView) -> None:
         else:
             accounts[worker].forfeited += seat.count * terms.seat_stake
             books.burned += seat.count * terms.seat_stake
-    for tally in view.roots.values():
-        if tally.refuted:
+    for root, tally in view.roots.items():
+        if (refuter := view.refuter(root)) != NOBODY:
             bounty = tallies.bounty(tally.seats, terms.seat_stake)
-            accounts[tally.refuter].bounties += bounty
+            accounts[refuter].bounties += bounty
             books.burned -= bounty
     for node, demand in view.demands.items():
-        tally = view.roots[node.root]
+        is_refuted = view.refuter(node.root) != NOBODY
         accounts[demand.demander].bonds -= demand.bond
-        if not tally.refuted and demand.answered:
+        if not is_refuted and demand.answered:
             accounts[demand.answerer].bonds += demand.bond
             continue
-        back = demand.bond if tally.refuted else demand.bond // tally.open_demands
+        # where every row was executed, silence says nothing about the root that is left
+        is_whole = is_refuted or view.state.execution == Execution.WHOLE
+        back = demand.bond if is_whole else demand.bond // view.roots[node.root].open_demands
         accounts[demand.demander].bonds += back
         books.burned += demand.bond - back
 

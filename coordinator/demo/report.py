@@ -12,6 +12,8 @@ from typing import TYPE_CHECKING, Any
 from rich.console import Console
 from rich.table import Table
 
+from contracts.job import NOBODY
+
 if TYPE_CHECKING:
     from coordinator.demo.ledger import Books
     from coordinator.demo.stage import Stage
@@ -109,9 +111,9 @@ def _job_facts(stage: Stage, number: int) -> dict[str, Any]:
         for node, demand in view.demands.items()
     ]
     disputes += [
-        f"{names[tally.refuter].name} refuted {_short(root)}, the root of {tally.seats} seats, by execution"
+        f"{names[refuter].name} refuted {_short(root)}, the root of {tally.seats} seats, by execution"
         for root, tally in view.roots.items()
-        if tally.refuted
+        if (refuter := view.refuter(root)) != NOBODY
     ]
     return {
         "number": number + 1,

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from contracts.compute_oracle import DEV_BOUNDS
 from contracts.deployment import Contracts, deploy
 from contracts.endpoint import Endpoint
-from contracts.job import Job, Outcome, Terms, data_uri_hash, phase_end
+from contracts.job import NOBODY, Job, Outcome, Terms, data_uri_hash, phase_end
 from contracts.merkle import MerkleTree, input_leaf
 from contracts.transactor import Transactor
 from coordinator.clock import Clock
@@ -196,7 +196,7 @@ class Stage:
 
     def _play_second(self, job_id: bytes) -> None:
         def refuted(view: JobView) -> bool:
-            return any(tally.refuted for tally in view.roots.values())
+            return any(view.refuter(root) != NOBODY for root in view.roots)
 
         self._until(job_id, "five seats are committed", lambda view: view.state.granted_seats == SEATS)
         self._until(job_id, "all reveal", lambda view: view.state.sealed_seats == 0)

@@ -85,8 +85,8 @@ def test_a_corrupted_payout_does_not_add_up(stage: Stage, sale: type[Sale], wei:
 def test_the_minority_won_by_execution_and_the_vote_settled_the_rest(stage: Stage) -> None:
     first, second = (stage.view(job_id) for job_id in stage.jobs)
     assert (first.state.outcome, second.state.outcome) == (Outcome.ACCEPTED, Outcome.ACCEPTED)
-    assert first.state.winning_seats == 3
-    assert second.state.winning_seats == 2
+    assert first.state.root_seats == 3
+    assert second.state.root_seats == 2
     (refuted,) = [tally for tally in second.roots.values() if tally.refuted]
     assert refuted.seats == 3
     assert sum(demand.answered for demand in second.demands.values()) >= 2
@@ -128,7 +128,7 @@ class SilentLiars(Stage):
         self.shipments.reverse()
         self._stake()
         job_id = self._create(self.shipments[0])
-        self._until(job_id, "all reveal", lambda view: view.state.revealed_seats == 5)
+        self._until(job_id, "all reveal", lambda view: view.state.granted_seats == 5 and view.state.sealed_seats == 0)
         self._until(job_id, "a demand", lambda view: len(view.demands) > 0)
         self._skip_to_end(job_id)
         self._until(job_id, "settled", lambda view: view.state.outcome != Outcome.OPEN)
