@@ -142,7 +142,7 @@ def compile_sources(sources: dict[str, str], *, optimise: bool = True) -> dict[s
 def _storage(layout: dict[str, Any]) -> list[str]:
     """One line a variable: slot, offset in bytes, name and type, without the compiler's own numbering of types."""
     return [
-        f"{each['slot']}+{each['offset']} {each['label']}: {re.sub(r'[)][0-9]+_', ')_', each['type'])}"
+        f"{each['slot']}+{each['offset']} {each['label']}: {re.sub(r'[)][0-9]+', ')', each['type'])}"
         for each in layout.get("storage", [])
     ]
 
