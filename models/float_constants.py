@@ -19,6 +19,9 @@ FOLDED = {
 }  # fmt: skip
 
 
+MOST_AXES = 16  # numbers that say something of dimensions
+
+
 class CannotQuantize(RefusedModel):
     """A float model that has no canonical form here. node: which part; rule: what it breaks; advice: what to do."""
 
@@ -30,7 +33,7 @@ class ConstantReader:
         self._file_nodes = list(graph.node)
         self._tensors = {tensor.name: tensor for tensor in graph.initializer}
         self._constants: dict[str, Tensor] = {}
-        self._elements_left = 2 * MAX_FILE_BYTES  # of constants, a folded one counting each time
+        self._elements_left = MAX_FILE_BYTES  # of constants, each time that one is folded or read
 
     def _known(self, name: str) -> bool:
         """Whether a value is a constant."""
@@ -43,12 +46,13 @@ class ConstantReader:
         if not name or not self._known(name):
             self._refuse(index, "constant", f"input {place} must be an initializer: fold constants before saving")
         if name not in self._constants:
-            self._constants[name] = self._checked(read_tensor(self._tensors[name], self._label(index), CannotQuantize))
-        array = self._constants[name]
+            self._constants[name] = read_tensor(self._tensors[name], self._label(index), CannotQuantize)
+        array = self._checked(self._constants[name])
         if kind == "f":
             if array.dtype.kind != "f":
                 self._refuse(index, "tensor", f"input {place} must be float: this quantises float models")
-            array = array.astype(np.float64)
+            with np.errstate(all="ignore"):  # a signalling NaN is still NaN
+                array = array.astype(np.float64)
             if not np.isfinite(array).all():
                 self._refuse(index, "tensor", f"input {place} holds NaN or infinity: train the model again")
         elif kind == "i" and array.dtype.kind != "i":
@@ -56,10 +60,14 @@ class ConstantReader:
         return array
 
     def _checked(self, array: Tensor) -> Tensor:
-        self._elements_left -= array.size
-        if self._elements_left < 0:
-            raise CannotQuantize("graph", "size", "its constants are too large when folded: use a smaller model")
+        self._spend(array.size)
         return array
+
+    def _spend(self, elements: int) -> None:
+        """Count elements before they are made, so that a small file cannot ask for more than a large one could hold."""
+        self._elements_left -= elements
+        if self._elements_left < 0:
+            raise CannotQuantize("graph", "size", "its constants are too large, or read too often: use a smaller model")
 
     def _stored(self, index: int) -> Tensor:
         node = self._file_nodes[index]
@@ -84,9 +92,11 @@ class ConstantReader:
         try:
             with np.errstate(all="ignore"):
                 folded = self._folded(index, node.op_type, values)
+        except CannotQuantize:
+            raise
         except (ValueError, IndexError, TypeError, OverflowError) as error:
             self._refuse(index, "shape", f"its constants do not fit each other ({error}): export the model again")
-        return self._checked(np.asarray(folded))
+        return np.asarray(folded)
 
     def _folded(self, index: int, operator: str, values: list[Tensor]) -> Tensor:
         first = values[0]
@@ -96,10 +106,15 @@ class ConstantReader:
                 to = self._attributes(index, {"to": 0, "saturate": 1})["to"]
                 return first.astype(kinds[to]) if to in kinds else first
             case "Concat":
+                self._spend(sum(value.size for value in values))
                 return np.concatenate(values, axis=self._attributes(index, {"axis": 0})["axis"])
             case "Gather":
-                return np.asarray(np.take(first, values[1], axis=self._attributes(index, {"axis": 0})["axis"]))
+                axis = self._attributes(index, {"axis": 0})["axis"]
+                self._spend(first.size // first.shape[axis] * values[1].size)
+                return np.asarray(np.take(first, values[1], axis=axis))
             case "Slice":
+                if any(value.size > MOST_AXES for value in values[1:]):
+                    raise ValueError("more cuts than dimensions")
                 starts, ends = values[1], values[2]
                 axes = values[3] if len(values) > 3 else np.arange(len(starts))
                 steps = values[4] if len(values) > 4 else np.ones_like(starts)
@@ -129,8 +144,7 @@ class ConstantReader:
             case "Neg" | "Sqrt":
                 return np.asarray(float_functions.PLAIN[operator](first))
         second = values[1]
-        if math.prod(np.broadcast_shapes(first.shape, second.shape)) > MAX_FILE_BYTES:
-            raise ValueError("too large")
+        self._spend(math.prod(np.broadcast_shapes(first.shape, second.shape)))
         calls: dict[str, Any] = {"Add": np.add, "Sub": np.subtract, "Mul": np.multiply}
         if operator == "Div":
             return np.asarray(first // second if first.dtype.kind == "i" else first / second)
@@ -140,7 +154,10 @@ class ConstantReader:
         """Whole numbers that are an input, or the attribute axes before opset 13."""
         if len(self._file_nodes[index].input) <= place:
             return list(self._attributes(index, {"axes": ()})["axes"])
-        return [int(axis) for axis in self._constant(index, place, "i").reshape(-1)]
+        array = self._constant(index, place, "i")
+        if array.size > MOST_AXES:
+            self._refuse(index, "shape", f"{array.size} numbers, one for each dimension are needed")
+        return [int(axis) for axis in array.reshape(-1)]
 
     def _attributes(self, index: int, allowed: dict[str, Attribute]) -> dict[str, Any]:
         return read_attributes(self._file_nodes[index], self._label(index), allowed, CannotQuantize)

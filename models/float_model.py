@@ -15,6 +15,7 @@ from typing import TypeAlias
 import numpy as np
 from numpy.typing import NDArray
 
+from models.form import MOST_HELD
 from models.integer_ops import find_window
 from models.network import AveragePool, Concat, MaxPool, Misfit, Pads, Reshape, Shape, Transpose, slide
 
@@ -161,7 +162,7 @@ def shape_of(operator: FloatOperator, read: list[Shape]) -> Shape:
 
 def run_float(network: FloatNetwork, values: NDArray[np.generic]) -> Floats:
     """The float model's logits (n, outputs) for values (n, row_length)."""
-    rows_at_once = max(1, (1 << 24) // max(map(math.prod, network.shapes)))
+    rows_at_once = max(1, MOST_HELD // sum(map(math.prod, network.shapes)))
     parts = [
         deque(evaluate(network, values[start : start + rows_at_once].astype(np.float64)), maxlen=1)[0]
         for start in range(0, len(values), rows_at_once)

@@ -35,7 +35,7 @@ from models.float_model import (
     Function,
     shape_of,
 )
-from models.form import LONGEST_ROW, MOST_OPERATIONS, MOST_VALUES
+from models.form import LONGEST_ROW, MOST_HELD, MOST_OPERATIONS, MOST_VALUES
 from models.network import AveragePool, Concat, MaxPool, Misfit, Pads, Reshape, Shape, Transpose
 from models.onnx_file import (
     EXPORTED,
@@ -46,6 +46,8 @@ from models.onnx_file import (
 
 _TAIL = ("Softmax", "LogSoftmax", "Sigmoid", "ArgMax", "Normalizer", "ZipMap", "ArrayFeatureExtractor", "LabelEncoder")
 _OF_TAIL = ("Cast", "Identity", "Reshape", "Sub", "Concat", "Flatten", "Squeeze")  # only between those of the tail
+_MOST_COMPOSED = 32  # functions that become one: a call of more would take long, or nest too deep
+_DEEPEST_TAIL = 16  # nodes one after the other
 _PASSING = ("Identity", "Dropout", "Cast")
 _ADVICE = {
     "ZipMap": "export the classifier with zipmap off",
@@ -78,6 +80,7 @@ class _Value:
     line: tuple[float, float] | None = (1.0, 0.0)  # the call is factor · x + offset
     clip: Clip | None = None  # the call only clips
     name: str = ""
+    cost: int = 0  # functions that the call calls
 
 
 class _Reader(ConstantReader):
@@ -90,7 +93,8 @@ class _Reader(ConstantReader):
         self._values: dict[str, _Value] = {}
         self._nodes: list[FloatNode] = []
         self._shapes: list[Shape] = []
-        self._operations = 0
+        self._operations = self._held = 0
+        self._decorating: dict[str, bool] = {}
 
     def read(self) -> tuple[FloatNetwork, tuple[str, ...]]:
         inputs = [value for value in self._graph.input if value.name not in self._tensors]
@@ -131,35 +135,46 @@ class _Reader(ConstantReader):
     def _find_logits(self) -> tuple[str, set[int]]:
         """The name of the value that the model's outputs decorate, and the nodes that do so."""
         tail: set[int] = set()
-        found = {name for output in self._graph.output for name in self._before_tail(output.name, tail, 0)}
+        found = {name for output in self._graph.output for name in self._before_tail(output.name, tail)}
         if len(found) != 1:
             advice = f"its outputs come from {len(found)} values: keep one, the logits"
             raise CannotQuantize("graph", "chain", advice)
         return found.pop(), tail
 
-    def _before_tail(self, name: str, tail: set[int], depth: int) -> set[str]:
-        index = self._writers.get(name)
-        node = None if index is None else self._file_nodes[index]
-        if node is None or index is None or depth > 16:
-            return {name}
-        if node.op_type == "LinearClassifier":
-            return {node.output[1]}
-        if node.op_type in _TAIL or (node.op_type in _OF_TAIL and self._decorates(name, depth)):
-            tail.add(index)
-            read = [each for each in node.input if each and not self._is_stored(each)]
-            return {found for each in read for found in self._before_tail(each, tail, depth + 1)}
-        return {name}
+    def _before_tail(self, name: str, tail: set[int]) -> set[str]:
+        """The values that an output is computed from by nodes of the tail, which are added to it."""
+        found: set[str] = set()
+        waiting, seen = [name], {name}
+        while waiting:
+            value = waiting.pop()
+            index = self._writers.get(value)
+            node = None if index is None else self._file_nodes[index]
+            if node is not None and node.op_type == "LinearClassifier" and len(node.output) == 2:
+                found.add(node.output[1])
+            elif index is not None and node is not None and self._is_tail(node, value):
+                tail.add(index)
+                read = [each for each in node.input if each and not self._is_stored(each) and each not in seen]
+                waiting += read
+                seen.update(read)
+            else:
+                found.add(value)
+        return found
+
+    def _is_tail(self, node: onnx.NodeProto, value: str) -> bool:
+        return node.op_type in _TAIL or (node.op_type in _OF_TAIL and self._decorates(value, 0))
 
     def _decorates(self, name: str, depth: int) -> bool:
         """Whether a value is computed from a verdict by operators that keep it."""
-        index = self._writers.get(name)
-        if index is None or depth > 16:
-            return False
-        node = self._file_nodes[index]
-        if node.op_type in _TAIL or node.op_type == "LinearClassifier":
-            return True
-        read = [each for each in node.input if each and not self._is_stored(each)]
-        return node.op_type in _OF_TAIL and bool(read) and all(self._decorates(each, depth + 1) for each in read)
+        if name not in self._decorating:
+            self._decorating[name] = False  # so says a cycle, too
+            index = self._writers.get(name)
+            node = None if index is None or depth > _DEEPEST_TAIL else self._file_nodes[index]
+            if node is not None and node.op_type in (*_TAIL, "LinearClassifier"):
+                self._decorating[name] = True
+            elif node is not None and node.op_type in _OF_TAIL:
+                read = [each for each in node.input if each and not self._is_stored(each)]
+                self._decorating[name] = bool(read) and all(self._decorates(each, depth + 1) for each in read)
+        return self._decorating[name]
 
     def _is_stored(self, name: str) -> bool:
         index = self._writers.get(name)
@@ -209,7 +224,7 @@ class _Reader(ConstantReader):
         operator: FloatOperator
         if value.line is not None:
             shape = self._shapes[value.base]
-            operator = Affine(np.full(shape, value.line[0]), np.full(shape, value.line[1]))
+            operator = Affine(*(np.broadcast_to(np.float64(number), shape) for number in value.line))
         else:
             operator = Function(value.name, value.call, value.clip)
         at = self._append(value.name, operator, value.base)
@@ -228,11 +243,17 @@ class _Reader(ConstantReader):
         if count > MOST_VALUES or len(shape) > 5:
             raise CannotQuantize(where, "size", f"it gives {count} values a row: at most {MOST_VALUES} are possible")
         each = 1
+        numbers = {FloatDense: ("weights", "bias"), FloatConv: ("weights", "bias"), Affine: ("factor", "offset")}
+        if not all(np.isfinite(getattr(operator, name)).all() for name in numbers.get(type(operator), ())):
+            raise CannotQuantize(where, "tensor", "its constants hold NaN or infinity: train the model again")
         if isinstance(operator, FloatDense | FloatConv):
             each = operator.weights[0].size
         elif isinstance(operator, MaxPool | AveragePool):
             each = math.prod(operator.kernel)
         self._operations += count * each
+        self._held += count
+        if self._held > MOST_HELD:
+            raise CannotQuantize(where, "size", f"a row has more than {MOST_HELD} activations: use a smaller model")
         if self._operations > MOST_OPERATIONS:
             raise CannotQuantize(
                 where, "size", f"a row takes more than {MOST_OPERATIONS} operations: use a smaller model"
@@ -424,14 +445,16 @@ class _Reader(ConstantReader):
             first, second = one.call or _same, other.call or _same
             call = calls[node.op_type]
             composed = lambda x: call(first(x), second(x))  # noqa: E731
-            self._values[node.output[0]] = _Value(one.base, composed, None, None, self._label(index))
+            cost = one.cost + other.cost + 1
+            self._values[node.output[0]] = _Value(one.base, composed, None, None, self._label(index), cost)
+            if cost > _MOST_COMPOSED:
+                self._at(node.output[0])
         elif node.op_type == "Add":
             self._give(index, FloatAdd(), self._input(index, 0), self._input(index, 1))
         elif node.op_type == "Sub":
             shape = self._shape(node.input[1])
-            minus = self._append(
-                self._label(index), Affine(np.full(shape, -1.0), np.zeros(shape)), self._input(index, 1)
-            )
+            negative = Affine(*(np.broadcast_to(np.float64(number), shape) for number in (-1.0, 0.0)))
+            minus = self._append(self._label(index), negative, self._input(index, 1))
             self._give(index, FloatAdd(), self._input(index, 0), minus)
         else:
             self._refuse(index, "operator", "two different values are multiplied: only sums of values are quantised")
@@ -492,11 +515,13 @@ class _Reader(ConstantReader):
             joined = None
             if line is not None and value.line is not None:
                 joined = value.line[0] * line[0], value.line[1] * line[0] + line[1]
-            made = _Value(value.base, lambda x: call(before(x)), joined, None, self._label(index))
+            made = _Value(value.base, lambda x: call(before(x)), joined, None, self._label(index), value.cost + 1)
         if clip is not None and value.call is not None and value.line is not None:
             base = self._at(node.input[place])  # a clip stays recognisable: it is free
             made = _Value(base, call, line, clip, self._label(index))
         self._values[node.output[0]] = made
+        if made.cost > _MOST_COMPOSED:
+            self._at(node.output[0])
 
     def _function(self, index: int) -> None:
         node = self._file_nodes[index]
@@ -601,7 +626,7 @@ class _Reader(ConstantReader):
             wanted: Shape = (math.prod(shape),)
         elif node.op_type == "Reshape":
             allows_zero = self._attributes(index, {"allowzero": 0})["allowzero"]
-            sizes = [int(size) for size in self._constant(index, 1, "i").reshape(-1)]
+            sizes = self._axes(index, 1)
             if len(sizes) < 2 or len(sizes) > 6 or sizes[0] not in (0, -1, 1) or (allows_zero and 0 in sizes):
                 self._refuse(index, "shape", f"shape {sizes}: the first must keep the rows, 0 or -1")
             rest = [shape[at] if size == 0 and at < len(shape) else size for at, size in enumerate(sizes[1:])]
@@ -756,6 +781,7 @@ def _join(before: FloatOperator, operator: FloatOperator, shape: Shape) -> Float
     if (factor != factor[:, :1]).any() or (offset != offset[:, :1]).any():
         return None
     along = (-1, *(1,) * (before.weights.ndim - 1))
-    return replace(
-        before, weights=before.weights * factor[:, 0].reshape(along), bias=before.bias * factor[:, 0] + offset[:, 0]
-    )
+    with np.errstate(over="ignore", invalid="ignore"):
+        weights, bias = before.weights * factor[:, 0].reshape(along), before.bias * factor[:, 0] + offset[:, 0]
+    is_finite = bool(np.isfinite(weights).all() and np.isfinite(bias).all())
+    return replace(before, weights=weights, bias=bias) if is_finite else None

@@ -33,6 +33,7 @@ LONGEST_ROW = 96 << 10  # bytes
 MOST_OUTPUTS = 65_535  # of any layer
 MOST_LAYERS = 65_535
 MOST_VALUES = 1 << 20  # bytes of any one activation
+MOST_HELD = 1 << 24  # bytes of all activations of a row together
 MOST_OPERATIONS = 1 << 32  # places of windows, weights or values that one row makes a network visit
 LARGEST_AVERAGE = 1 << 16  # values in a window, so that 255 of each stay below SUM_LIMIT
 MOST_DIMENSIONS = 5  # of a value
@@ -60,7 +61,7 @@ def check_network(network: IntegerNetwork) -> None:
     if len(network.reads) != len(operators):
         raise NotCanonical("network", "chain", f"{len(network.reads)} lists of what {len(operators)} layers read")
     shapes: list[Shape] = []
-    operations = 0
+    operations = held = 0
     for index, (operator, read) in enumerate(zip(operators, network.reads, strict=True)):
         where = f"layer {index}"
         _check_parameters(operator, where)
@@ -72,6 +73,9 @@ def check_network(network: IntegerNetwork) -> None:
         except Misfit as misfit:
             raise NotCanonical(where, "shape", str(misfit)) from misfit
         operations += _check_size(operator, shapes[0], shapes[-1], where)
+        held += math.prod(shapes[-1])
+        if held > MOST_HELD:
+            raise NotCanonical(where, "size", f"a row has more than {MOST_HELD} activations: use a smaller model")
         if operations > MOST_OPERATIONS:
             raise NotCanonical(
                 where, "size", f"a row takes more than {MOST_OPERATIONS} operations: use a smaller model"
@@ -152,8 +156,10 @@ def _check_window(kernel: Shape, strides: Shape, pads: Pads, where: str) -> None
     if not 1 <= len(kernel) <= 2 or not len(kernel) == len(strides) == len(pads):
         advice = f"kernel {kernel}, strides {strides}, pads {pads}: each has the same one or two dimensions"
         raise NotCanonical(where, "window", advice)
-    if min(kernel) < 1 or min(strides) < 1:
-        raise NotCanonical(where, "window", f"kernel {kernel} and strides {strides} are at least 1")
+    if not all(1 <= side <= MOST_VALUES for side in (*kernel, *strides)):
+        raise NotCanonical(
+            where, "window", f"kernel {kernel} and strides {strides} are at least 1, at most {MOST_VALUES}"
+        )
     for side, pad in zip(kernel, pads, strict=True):
         if min(pad) < 0 or max(pad) >= side:
             raise NotCanonical(where, "window", f"pads {pads} must be smaller than the kernel {kernel}: pad apart")

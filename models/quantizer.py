@@ -37,7 +37,7 @@ from models.float_model import (
     run_float,
 )
 from models.float_reader import read_float_model
-from models.form import NotCanonical, check_network
+from models.form import MOST_HELD, NotCanonical, check_network
 from models.integer_ops import SHIFT_LIMIT, SUM_LIMIT, WEIGHT_LIMIT, compute_channel_bounds, compute_requantised
 from models.interpreter import apply, check_rows
 from models.network import (
@@ -79,7 +79,6 @@ _LARGEST_MULTIPLIER = 2.0**100  # for channels of vanishing weights: what they b
 _PERCENTILE = 99.99
 _CUTS = (1.0, 0.9, 0.8, 0.7, 0.6, 0.5, 0.4, 0.3)  # of the largest activation, tried for the least error
 _HARDLY = 2.0**-10  # of its range: how little a function may change where its argument is cut off
-_CALIBRATION_VALUES = 1 << 24  # of the widest activation over all rows that calibrate
 _WORST = 5
 
 
@@ -142,7 +141,8 @@ def quantize(
         low = np.array(scaling.minimum)
         span = (np.array(scaling.maximum) - low) / 255
     maker = _Quantizer(network, rows, low, span, calibration)
-    made = maker.make()
+    with np.errstate(over="ignore", invalid="ignore"):  # what is not finite is refused by node
+        made = maker.make()
     try:
         check_network(made)
     except NotCanonical as refused:
@@ -256,7 +256,7 @@ class _Quantizer:
         self._calibration = calibration
         self._operators: list[Operator] = []
         self._reads: list[tuple[int, ...]] = []
-        most = max(1, _CALIBRATION_VALUES // max(map(math.prod, network.shapes)))
+        most = max(1, MOST_HELD // sum(map(math.prod, network.shapes)))
         if len(rows) > most:
             rows = rows[np.linspace(0, len(rows) - 1, most).astype(np.int64)]
         self._row = _Value(0, span, low, rows.astype(np.int64), low + rows.astype(np.float64) * span)
@@ -275,6 +275,10 @@ class _Quantizer:
                 self._finish(node, read)
                 break
             values[index + 1] = self._node(node, read, tables[index + 1])
+            if not np.isfinite(values[index + 1].real).all():
+                raise CannotQuantize(
+                    node.name, "tensor", "it gives NaN or infinity on the calibration rows: check them"
+                )
             for value in {value for value in node.reads if last[value] == index}:
                 del values[value]
         return _simplify(self._operators, self._reads, self._network.row_length)
@@ -308,6 +312,8 @@ class _Quantizer:
         layer = self._layer(node, read)
         self.unit = float(_largest_multipliers(layer.weights, np.abs(layer.bias), layer.name).min())
         wanted = _flat(compute(node.operator, [read[0].real])) * self.unit
+        if not np.isfinite(wanted).all():
+            raise CannotQuantize(node.name, "tensor", "it gives NaN or infinity on the calibration rows: check them")
         units = np.full(len(layer.weights), self.unit)  # one for all, so that logits compare
         weights, bias = _round(layer, units, wanted, np.zeros(len(units), np.int64))
         self._emit(layer.make(weights, bias, None), layer.reads)
@@ -465,7 +471,7 @@ class _Quantizer:
     def _function(self, name: str, function: Function, value: _Value) -> _Value:
         real = compute(function, [value.real])
         if not np.isfinite(real).all():
-            raise CannotQuantize(name, "operator", "it gives NaN or infinity on the calibration rows: check them")
+            raise CannotQuantize(name, "tensor", "it gives NaN or infinity on the calibration rows: check them")
         if (
             function.clip is not None
             and function.clip[0] <= 0

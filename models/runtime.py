@@ -27,7 +27,9 @@ _LEVELS = {
     "extended": onnxruntime.GraphOptimizationLevel.ORT_ENABLE_EXTENDED,
     "all": onnxruntime.GraphOptimizationLevel.ORT_ENABLE_ALL,
 }
-_ACTIVATIONS_PER_BATCH = 1 << 22  # bounds memory: at most 16 MiB of float32 in a value, were nothing fused
+_ACTIVATIONS_PER_BATCH = (
+    1 << 22
+)  # bounds memory: 16 MiB of float32, were nothing fused, in all but networks of more for one row
 _ROWS_PER_BATCH = 4096
 _OUTPUTS = [OUTPUT_NAME]
 
@@ -50,8 +52,8 @@ class Runtime:
         )  # idle threads leave the cores to others
         model = to_onnx(network).SerializeToString()
         self._session = onnxruntime.InferenceSession(model, options, providers=["CPUExecutionProvider"])
-        widest = max(map(math.prod, network.shapes))
-        self._batch = max(1, min(_ROWS_PER_BATCH, _ACTIVATIONS_PER_BATCH // widest))
+        held = sum(map(math.prod, network.shapes))
+        self._batch = max(1, min(_ROWS_PER_BATCH, _ACTIVATIONS_PER_BATCH // held))
 
     def run(self, rows: NDArray[np.uint8]) -> NDArray[np.int32]:
         """The logits of each row, in batches of bounded size.

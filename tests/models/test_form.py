@@ -13,6 +13,7 @@ from models.canonical import RULES, to_onnx
 from models.form import (
     LONGEST_ROW,
     MOST_DIMENSIONS,
+    MOST_HELD,
     MOST_LAYERS,
     MOST_OPERATIONS,
     MOST_OUTPUTS,
@@ -214,7 +215,7 @@ def test_the_guides_limits_are_those_of_the_form_and_it_names_every_operator() -
     for sentence in (
         f"|w| ≤ {WEIGHT_LIMIT}; in each output channel 255·Σ|w| + |b| < 2^{SUM_LIMIT.bit_length() - 1};",
         f"2^k, 0 ≤ k ≤ {SHIFT_LIMIT},",
-        f"at most {LONGEST_ROW:,} bytes a row, {MOST_VALUES:,} values anywhere, "
+        f"at most {LONGEST_ROW:,} bytes a row, {MOST_VALUES:,} values anywhere and {MOST_HELD:,} in all, "
         f"2^{MOST_OPERATIONS.bit_length() - 1} operations a row, {MOST_DIMENSIONS} dimensions, "
         f"{MAX_NODES:,} ONNX nodes and {MAX_FILE_BYTES >> 20} MiB a file.",
     ):
