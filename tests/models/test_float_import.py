@@ -347,3 +347,34 @@ def test_a_model_with_two_verdicts_is_refused() -> None:
     one, other = graph.gemm("x", 4, 2), graph.gemm("x", 4, 3)
     with pytest.raises(CannotQuantize, match="outputs come from 2 values: keep one"):
         read_float_model(graph.model(one, other))
+
+
+def test_a_small_cnn_on_real_digits_loses_next_to_nothing() -> None:
+    """Fixed random filters, a head trained on 1,197 of scikit-learn's digits, judged on the 600 others."""
+    from sklearn.datasets import load_digits
+    from sklearn.linear_model import LogisticRegression
+
+    digits = load_digits()
+    rows = np.minimum(digits.images.reshape(-1, 64) * 16, 255).astype(np.uint8)
+    order = np.random.default_rng(0).permutation(len(rows))
+    training, testing = order[:1197], order[1197:]
+
+    def features(graph: Graph) -> str:
+        value = graph.conv(graph.node("Div", "x", graph.constant(255.0)), 1, 24, pads=[1] * 4)
+        value = graph.node("MaxPool", graph.node("Relu", value), kernel_shape=[2, 2], strides=[2, 2])
+        return graph.node("Flatten", value)
+
+    extractor = Graph((1, 8, 8), seed=19)
+    head = LogisticRegression(C=0.3, max_iter=2000)
+    head.fit(float_outputs(extractor.model(features(extractor)), rows[training]), digits.target[training])
+    graph = Graph((1, 8, 8), seed=19)
+    value = features(graph)
+    model = graph.model(
+        graph.node("Gemm", value, graph.constant(head.coef_), graph.constant(head.intercept_), transB=1)
+    )
+    made = quantize(model, rows[training], labels=digits.target[training])
+    truth = digits.target[testing]
+    by_float = (run_float(read_float_model(model)[0], rows[testing]).argmax(axis=1) == truth).mean()
+    by_integers = (Runtime(made.network).run(rows[testing]).argmax(axis=1) == truth).mean()
+    print(f"float {by_float:.4f}, integer {by_integers:.4f}, {made.network.macs:,} multiplications")
+    assert by_float > 0.96 and by_integers > by_float - 0.005
