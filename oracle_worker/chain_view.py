@@ -224,8 +224,9 @@ class History:
                 self.leaves[node] = SeenLeaf(bytes(values["leaf"]), bytes(values["row"]), siblings)
                 self.answerers[node] = values["answerer"]
             case "Accused":
-                position, index, output, salt, path = values["gold"]
-                gold = Gold(position, index, bytes(output), bytes(salt), tuple(map(bytes, path)))
+                opened = values["gold"]
+                path = tuple(map(bytes, opened["siblings"]))
+                gold = Gold(opened["position"], opened["index"], bytes(opened["output"]), bytes(opened["salt"]), path)
                 result = ResultProof(root, gold.index, bytes(values["leaf"]), tuple(map(bytes, values["siblings"])))
                 self.accusations[root, gold.position] = SeenAccusation(gold, result)
             case "AccusationJudged":

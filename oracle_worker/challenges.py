@@ -13,7 +13,7 @@ from contracts.endpoint import Call
 from contracts.errors import OracleRevert
 from contracts.job import NOBODY, Job, Phase
 from contracts.model_registry import Model
-from contracts.tally import bounty
+from contracts.transactor import GWEI
 from oracle_worker import policy
 from oracle_worker.chain_view import Sight
 from oracle_worker.context import SignerContext
@@ -33,6 +33,7 @@ from oracle_worker.job_codec import BadMessage, action_from_json, job_from_json
 from oracle_worker.result import Nothing, Result, WorkerError
 from oracle_worker.sending import send
 
+USUAL_TIP = GWEI
 STEPS = ("extend_challenge", "begin", "advance")
 """Duties after which the next one of an execution in steps can be found."""
 OnRoot: TypeAlias = MakeDemand | GiveNodes | GiveLeaf | MakeRefutation | ExtendChallenge
@@ -142,36 +143,30 @@ def _execute_job(context: SignerContext, sight: Sight, rows: bytes) -> Result:
 
 
 def _judge(context: SignerContext, sight: Sight, gold: Gold, result: ResultProof, given: InputProof) -> Result:
-    """Judge an accusation if it still pays."""
+    """Judge an accusation: of a wrong root in any case, as it would be refuted; of wrong gold if that still pays."""
     if not context.contracts.disputes.is_accused(sight.job_id, gold.position, result.root, sight.head.number):
         return Nothing("judge", "it is judged, or nobody accused it")
     model = context.contracts.registry.model(sight.job.terms.model_id)
-    gain = _gain_of_judging(context, sight, model, gold, result, given)
-    price = sight.head.base_fee + context.transactor.fees.tip_ceiling
-    cost = price * gas_budget.refutation(model.execution_gas, sight.depth, model.row_length)
-    if gain < cost:
-        return Nothing("judge", f"it would earn {gain} wei and may cost {cost}")
+    right = merkle.EMPTY_LEAF  # by the chain's own execution, not by one's own results
+    if len(given.row) == model.row_length:
+        right = merkle.result_leaf(gold.index, _output(context, sight, model, given.row))
+    if result.leaf == right or context.contracts.oracle.tally(sight.job_id, result.root, sight.head.number).refuted:
+        gain = _gain_of_wrong_gold(context, sight, gold, right)
+        price = sight.head.base_fee + USUAL_TIP
+        cost = price * gas_budget.refutation(model.execution_gas, sight.depth, model.row_length)
+        if gain < cost:
+            return Nothing("judge", f"it would earn {gain} wei and may cost {cost}")
     call = context.contracts.disputes.judge(sight.job, gold, result, given)
     detail = f"item {gold.index} of 0x{result.root.hex()}"
     return send(context, "judge", call, ("WrongPhase", "NotAccused"), deadline=_end(sight), detail=detail, urgent=True)
 
 
-def _gain_of_judging(
-    context: SignerContext, sight: Sight, model: Model, gold: Gold, result: ResultProof, given: InputProof
-) -> int:
-    """Wei that judging earns, by the chain's own execution: the root's bounty, half of the audit bond, or both."""
-    terms, disputes = sight.job.terms, context.contracts.disputes
-    right = merkle.EMPTY_LEAF
-    if len(given.row) == model.row_length:
-        right = merkle.result_leaf(gold.index, _output(context, sight, model, given.row))
-    tally = context.contracts.oracle.tally(sight.job_id, result.root, sight.head.number)
-    gain = 0
-    if result.leaf != right and not tally.refuted:
-        gain += bounty(tally.seats, terms.seat_stake)
-    is_gold_wrong = merkle.result_leaf(gold.index, gold.output) != right
-    if is_gold_wrong and disputes.audit(sight.job_id, sight.head.number).executor == NOBODY:
-        gain += terms.audit_bond // 2
-    return gain
+def _gain_of_wrong_gold(context: SignerContext, sight: Sight, gold: Gold, right: bytes) -> int:
+    """Wei: half of the audit bond, if the gold is wrong and nobody showed that of any yet."""
+    if merkle.result_leaf(gold.index, gold.output) == right:
+        return 0
+    audit = context.contracts.disputes.audit(sight.job_id, sight.head.number)
+    return sight.job.terms.audit_bond // 2 if audit.executor == NOBODY else 0
 
 
 def _output(context: SignerContext, sight: Sight, model: Model, row: bytes) -> bytes:

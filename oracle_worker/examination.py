@@ -23,7 +23,7 @@ from oracle_worker import disputes, stepping, whole_job
 from oracle_worker.chain_view import History, Sight
 from oracle_worker.computing import is_seated, prepare
 from oracle_worker.context import ComputeContext
-from oracle_worker.data import Rows
+from oracle_worker.data import AwaitedData, Rows
 from oracle_worker.disputes import (
     Action,
     Answer,
@@ -140,9 +140,10 @@ class _Examiner:
         """Raises PolicyRefusal, DataNotHere."""
         work = prepare(self.context, self.sight, bounded=not is_seated(self.context, self.history))
         row_length = self.model.network.row_length
-        malformed = self.context.data.cached_malformed(self.sight.job.terms, row_length)
+        terms, store = self.sight.job.terms, self.context.data
+        malformed = store.cached_malformed(terms, row_length)
         if malformed is not None:
-            return Own(EmptyTree(self.sight.depth), malformed)
+            return Own(EmptyTree(self.sight.depth), AwaitedData(store, terms, malformed.row_length))
         return Own(work.tree(), work.data)
 
     def _told(self) -> Iterator[tuple[bytes, _Wrong]]:

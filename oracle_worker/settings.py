@@ -44,6 +44,8 @@ class OperatorSettings(BaseSettings):
     """Jobs of more are left alone."""
     deliver: bool = False
     """Whether to tell the consumers of jobs that the worker had a seat in how they ended."""
+    relay_url: str = Field(default="", repr=False)  # a key can be in it
+    """Where signed commitments and openings are handed in, for somebody else to send; empty: they are sent from here."""
     worker: ChecksumAddress | None = None
     """The signer's address; a coordinator without one only watches."""
 
@@ -58,6 +60,13 @@ class OperatorSettings(BaseSettings):
         if given and not given.replace("-", "").replace("_", "").replace(".", "").isalnum():
             raise ValueError("letters, digits, dots, dashes and underscores only")
         return given
+
+    @field_validator("relay_url")
+    @classmethod
+    def _relay(cls, given: str) -> str:
+        if given and not given.startswith(("http://", "https://")):
+            raise ValueError("a relay's URL begins with http:// or https://")
+        return given.rstrip("/")
 
 
 class WorkerSettings(OperatorSettings):
@@ -117,8 +126,6 @@ class WorkerSettings(OperatorSettings):
     """How often fetching must have failed before that, over at least half of the commit window."""
 
     # relay
-    relay_url: str = Field(default="", repr=False)  # a key can be in it
-    """Where signed commitments and openings are handed in, for somebody else to send; empty: they are sent from here."""
     relay_seconds: float = Field(default=5.0, gt=0, le=60)
     """Most seconds that handing one in may take."""
 
@@ -149,13 +156,6 @@ class WorkerSettings(OperatorSettings):
             if len(one) != 64 or set(one) - set("0123456789abcdef"):
                 raise ValueError(f"{one!r} is no model id: 64 hex digits, see `quorate model show`")
         return ids
-
-    @field_validator("relay_url")
-    @classmethod
-    def _relay(cls, given: str) -> str:
-        if given and not given.startswith(("http://", "https://")):
-            raise ValueError("a relay's URL begins with http:// or https://")
-        return given.rstrip("/")
 
     @property
     def secret_path(self) -> Path:

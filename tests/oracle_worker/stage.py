@@ -28,11 +28,12 @@ from models import zoo
 from models.network import IntegerNetwork
 from models.program import compile_network, model_id
 from oracle_worker import challenges, computing, duties, examination, settings
+from oracle_worker.computing import Fetched
 from oracle_worker.data import DataNotHere
 from oracle_worker.disputes import Action
 from oracle_worker.inference import Inference, OnnxInference
 from oracle_worker.model_store import Model
-from oracle_worker.queues import COLLECT
+from oracle_worker.queues import COLLECT, UNAVAILABLE
 from oracle_worker.result import Done, Nothing, Result
 from oracle_worker.worker import RoleContexts
 
@@ -92,6 +93,18 @@ class Operator:
     def fetch(self, posted: Posted) -> None:
         """What the fetching role does."""
         computing.fetch(self.roles.compute, posted.job, posted.data_uri)
+
+    def try_in_vain(self, posted: Posted) -> Result:
+        """A try to fetch data that cannot be had, and what the signer does on hearing of it."""
+        self.restart()  # a process does not try again at once
+        found = computing.fetch_for(self.roles.compute, posted.job, posted.data_uri, 0)
+        assert isinstance(found, Fetched), found
+        assert found.report is not None
+        return self.hear(self.roles.compute.seal.close(UNAVAILABLE, found.report))
+
+    def hear(self, message: dict[str, Any]) -> Result:
+        """What the signer does on hearing that the data could not be had."""
+        return duties.note_failed_try(self.roles.signer, self.roles.signer.seal.open(UNAVAILABLE, message))
 
     def messages(self, posted: Posted) -> list[dict[str, Any]]:
         """What compute sends to collect, for all chunks."""

@@ -5,10 +5,9 @@ from __future__ import annotations
 import dataclasses
 import os
 import socket
-import threading
 import time
-from collections.abc import Callable, Iterator
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from collections.abc import Iterator
+from http.server import BaseHTTPRequestHandler
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +19,7 @@ from contracts.job import Terms
 from contracts.merkle import MerkleTree, input_leaf, verify
 from oracle_worker import data, disk, download, settings
 from oracle_worker.data import DataMismatch, DataRefused, DataSizeMismatch, DataStore, DataUnavailable
+from tests.oracle_worker.site import Site, running_site, serve
 
 ROWS = np.random.default_rng(11).integers(0, 256, (300, 7), np.uint8)
 
@@ -44,46 +44,11 @@ TERMS = Terms(
 )
 
 
-class Site:
-    """A web site on loopback; `answer` writes each response."""
-
-    def __init__(self) -> None:
-        self.answer: Callable[[BaseHTTPRequestHandler], None] = lambda request: serve(request, ROWS.tobytes())
-        self.seen: list[str] = []
-        site = self
-
-        class Responder(BaseHTTPRequestHandler):
-            def do_GET(self) -> None:
-                site.seen.append(self.path)
-                try:
-                    site.answer(self)
-                except OSError:
-                    self.close_connection = True  # the client had enough
-
-            def log_message(self, format: str, *args: Any) -> None:
-                """Quiet."""
-
-        self.server = ThreadingHTTPServer(("127.0.0.1", 0), Responder)
-        self.url = f"http://127.0.0.1:{self.server.server_port}/rows"
-
-
-def serve(request: BaseHTTPRequestHandler, body: bytes, **headers: str) -> None:
-    request.send_response(200)
-    for name, value in {"Content-Length": str(len(body)), **headers}.items():
-        request.send_header(name.replace("_", "-"), value)
-    request.end_headers()
-    request.wfile.write(body)
-
-
 @pytest.fixture
 def site() -> Iterator[Site]:
-    made = Site()
-    thread = threading.Thread(target=made.server.serve_forever, args=(0.02,))
-    thread.start()
-    yield made
-    made.server.shutdown()
-    made.server.server_close()
-    thread.join()
+    with running_site(lambda request: serve(request, ROWS.tobytes())) as made:
+        made.url += "/rows"
+        yield made
 
 
 @pytest.fixture

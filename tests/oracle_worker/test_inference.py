@@ -15,7 +15,7 @@ from models import interpreter, zoo
 from models.canonical import to_onnx
 from models.program import compile_network, model_id
 from oracle_worker import inference, policy, settings
-from oracle_worker.chunks import plan
+from oracle_worker.chunks import ChunkPlan, plan
 from oracle_worker.data import DataMismatch, DataStore
 from oracle_worker.inference import Inference, JobInference, OnnxInference, ResultStore, measure_speed
 from oracle_worker.model_store import Model, ModelNotFound, ModelStore, WrongModel
@@ -115,9 +115,14 @@ def test_results_that_the_disk_changed_are_computed_again(tmp_path: Path, harm: 
 
 def test_roots_are_read_without_hashing_what_they_are_of(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     right = work(tmp_path, OnnxInference()).tree()
-    hashed = []
+    hashed: list[int] = []
     genuine = inference._tree
-    monkeypatch.setattr(inference, "_tree", lambda *given: hashed.append(given[2]) or genuine(*given))
+
+    def hash_again(outputs: bytes, cut: ChunkPlan, chunk: int) -> MerkleTree:
+        hashed.append(chunk)
+        return genuine(outputs, cut, chunk)
+
+    monkeypatch.setattr(inference, "_tree", hash_again)
     tree = work(tmp_path, OnnxInference()).tree()
     assert tree.root == right.root
     assert hashed == []
@@ -139,9 +144,10 @@ def test_results_of_another_root_than_the_one_on_disk_are_noticed(tmp_path: Path
 
 def test_results_of_data_that_the_disk_changed_are_never_kept(tmp_path: Path) -> None:
     job = work(tmp_path, OnnxInference())
-    content = bytearray(job.data.path.read_bytes())
+    (path,) = (tmp_path / "data").glob("*.rows")
+    content = bytearray(path.read_bytes())
     content[20 * NETWORK.row_length] ^= 1
-    job.data.path.write_bytes(content)
+    path.write_bytes(content)
     with pytest.raises(DataMismatch):
         job.chunk(1)
     assert not job.results.path(JOB_ID, 1).exists()
