@@ -302,16 +302,16 @@ contract TokenJobs is ReentrancyGuard {
         emit Claimed(jobId, worker, count, amount);
     }
 
-    /// Units of the token here, without what came with this very call.
     function _balanceOf(address token) private view returns (uint256) {
-        return token == NATIVE ? address(this).balance - msg.value : IERC20(token).balanceOf(address(this));
+        return token == NATIVE ? address(this).balance : IERC20(token).balanceOf(address(this));
     }
 
     /// Takes exactly `amount` from the caller; afterwards there is what is owed.
     function _take(address token, uint256 amount, uint256 owed) private {
+        if (token == NATIVE) return; // it came with the call
         uint256 before = _balanceOf(token);
-        if (token != NATIVE) IERC20(token).safeTransferFrom(msg.sender, address(this), amount);
-        uint256 balance = token == NATIVE ? before + msg.value : _balanceOf(token);
+        IERC20(token).safeTransferFrom(msg.sender, address(this), amount);
+        uint256 balance = _balanceOf(token);
         uint256 got = balance < before ? 0 : balance - before;
         if (got != amount) revert WrongAmountReceived(token, amount, got);
         if (balance < owed) revert Insolvent(token, balance, owed);

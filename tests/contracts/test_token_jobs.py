@@ -30,7 +30,7 @@ AMOUNT = 10**18 + 1
 FEE = AMOUNT // 10
 DATA = DataSet(5)
 TRUTH = truth_of(DATA)
-HONEST, REVERTING, FALSE, LYING, BURSTING = range(5)
+HONEST, REVERTING, FALSE, LYING, BURSTING, GENEROUS = range(6)
 JURY = {"ann": (2, TRUTH.root), "bob": (1, TRUTH.root), "cat": (2, TRUTH.root)}
 
 
@@ -438,6 +438,13 @@ def test_a_worker_that_lost_has_no_claim(till: Till) -> None:
     till.claim(play, "dan")
 
 
+@raises("NothingToClaim(bytes32,bytes32)", word=TRUTH.root)
+def test_seats_whose_share_is_nothing_have_no_claim(till: Till) -> None:
+    play = till.play(None, {"ann": (1, TRUTH.root), "bob": (1, TRUTH.lie(0).root)}, fee=0)
+    assert play.state.outcome == Outcome.HUNG
+    till.claim(play, "ann")
+
+
 @raises("NothingToClose(bytes32)")
 def test_what_was_claimed_in_full_has_nothing_to_close(till: Till) -> None:
     play = till.play(None)
@@ -476,6 +483,13 @@ def test_a_token_that_keeps_a_fee_is_refused(till: Till) -> None:
 def test_a_token_that_says_it_paid_and_did_not_is_refused(till: Till) -> None:
     token = till.token("MoodyToken", funder=AMOUNT)
     token.send(party("minter"), "turn", LYING)
+    created(till, token)
+
+
+@raises("WrongAmountReceived(address,uint256,uint256)", expected=AMOUNT, got=AMOUNT + 1)
+def test_a_token_that_moves_more_than_it_was_told_to_is_refused(till: Till) -> None:
+    token = till.token("MoodyToken", funder=AMOUNT)
+    token.send(party("minter"), "turn", GENEROUS)
     created(till, token)
 
 

@@ -110,7 +110,8 @@ contract MoodyToken is ERC20 {
         Reverting, // moves nothing and says so
         False, // moves nothing and returns false
         Lying, // moves nothing and returns true
-        Bursting // moves nothing and returns far too much
+        Bursting, // moves nothing and returns far too much
+        Generous // moves more than it was told to
     }
 
     error InABadMood();
@@ -132,7 +133,8 @@ contract MoodyToken is ERC20 {
     }
 
     function transferFrom(address from, address to, uint256 amount) public override returns (bool) {
-        return mood == Mood.Honest ? super.transferFrom(from, to, amount) : _sulk();
+        if (mood == Mood.Generous) _mint(to, 1);
+        return mood == Mood.Honest || mood == Mood.Generous ? super.transferFrom(from, to, amount) : _sulk();
     }
 
     function _sulk() private view returns (bool) {
