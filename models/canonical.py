@@ -54,7 +54,8 @@ RULES: Mapping[str, str] = {
     "constant": "weights, biases, scales, zero points, tables, pads and shapes are initializers",
     "tensor": "a tensor's data has its stated type and a bounded shape",
     "shape": "layers fit each other: weights (outputs, …), one bias and at most one scale for each output",
-    "window": "kernels and strides are at least 1, pads smaller than the kernel, averages over a power of two",
+    "window": "kernels and strides are at least 1, pads (also by a Pad of zeros before a pool) smaller than the kernel, "
+    "averages over a power of two",
     "activation": "activations are uint8 with scale 1 and zero point 0",
     "zero-point": "weights and biases have zero point 0",
     "power-of-two": f"weight scales are 2^-k, 0 ≤ k ≤ {SHIFT_LIMIT}, and the bias has the weights' scales",

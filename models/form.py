@@ -15,6 +15,7 @@ from models.integer_ops import SHIFT_LIMIT, SUM_LIMIT, WEIGHT_LIMIT, compute_cha
 from models.network import (
     Add,
     AveragePool,
+    Concat,
     Conv,
     Dense,
     IntegerNetwork,
@@ -26,6 +27,7 @@ from models.network import (
     Reshape,
     Shape,
     Table,
+    Transpose,
     shape_after,
 )
 
@@ -62,6 +64,7 @@ def check_network(network: IntegerNetwork) -> None:
         raise NotCanonical("network", "chain", f"{len(network.reads)} lists of what {len(operators)} layers read")
     shapes: list[Shape] = []
     operations = held = 0
+    reaches = [0]
     for index, (operator, read) in enumerate(zip(operators, network.reads, strict=True)):
         where = f"layer {index}"
         _check_parameters(operator, where)
@@ -73,6 +76,13 @@ def check_network(network: IntegerNetwork) -> None:
         except Misfit as misfit:
             raise NotCanonical(where, "shape", str(misfit)) from misfit
         operations += _check_size(operator, shapes[0], shapes[-1], where)
+        reach = pad_reach(operator, [reaches[value] for value in read])
+        reaches.append(0 if isinstance(operator, MaxPool | AveragePool) else reach)
+        if isinstance(operator, MaxPool | AveragePool) and reach >= min(operator.kernel):
+            advice = (
+                "it reads zeros padded as far as its kernel, which ONNX Runtime cannot fuse: pool first, or pad less"
+            )
+            raise NotCanonical(where, "window", advice)
         held += math.prod(shapes[-1])
         if held > MOST_HELD:
             raise NotCanonical(where, "size", f"a row has more than {MOST_HELD} activations: use a smaller model")
@@ -89,6 +99,19 @@ def check_network(network: IntegerNetwork) -> None:
     if unread:
         where = f"layer {min(unread) - 1}" if min(unread) else "the row"
         raise NotCanonical(where, "chain", "nothing reads what it gives: leave it out")
+
+
+def pad_reach(operator: Operator, before: list[int]) -> int:
+    """How far zeros may come to be padded around the windows of an operator, where its values are padded so far before it.
+
+    ONNX Runtime makes a Pad with zeros a part of the pool behind it, also where it has to move other operators out of the
+    way, and then refuses pads as large as the kernel.
+    """
+    if isinstance(operator, MaxPool | AveragePool):
+        return max(before) + max(map(max, operator.pads))
+    if isinstance(operator, Pad):
+        return max(before) + (max(map(max, operator.pads), default=0) if operator.value == 0 else 0)
+    return max(before) if isinstance(operator, Reshape | Transpose | Concat) else 0
 
 
 def _check_parameters(operator: Operator, where: str) -> None:

@@ -8,7 +8,7 @@ from collections.abc import Callable
 import numpy as np
 from numpy.typing import NDArray
 
-from models.form import MOST_VALUES
+from models.form import MOST_VALUES, pad_reach
 from models.integer_ops import SUM_LIMIT, WEIGHT_LIMIT
 from models.network import (
     Add,
@@ -60,6 +60,7 @@ class _Graph:
         sizes = self._of((3, 4, 5, 8), int(rng.integers(1, 3)))
         shape = (int(rng.choice([1, 2, 3, 4, 6])), *sizes)
         self.shapes: list[Shape] = [(math.prod(shape),)]
+        self.reaches = [0]  # how far zeros are padded
         self._append(Reshape(shape), 0)
 
     def grow(self, name: str) -> None:
@@ -93,10 +94,12 @@ class _Graph:
         return IntegerNetwork(tuple(self.operators), tuple(self.reads))
 
     def _append(self, operator: Operator, *read: int, most: int = _MOST_VALUES) -> int:
-        """The value that the operator gives; where it would hold more than `most`, the first one read instead."""
+        """The value that the operator gives; where it would be too large or not canonical, the first one read instead."""
         shape = shape_after(operator, [self.shapes[value] for value in read])
-        if math.prod(shape) > most:
+        reach = pad_reach(operator, [self.reaches[value] for value in read])
+        if math.prod(shape) > most or (isinstance(operator, MaxPool | AveragePool) and reach >= min(operator.kernel)):
             return read[0]
+        self.reaches.append(0 if isinstance(operator, MaxPool | AveragePool) else reach)
         self.operators.append(operator)
         self.reads.append(read)
         self.shapes.append(shape)
@@ -151,7 +154,7 @@ class _Graph:
     def _pad(self, at: int, shape: Shape) -> None:
         if len(shape) > 1:
             pads = tuple((int(b), int(e)) for b, e in self.rng.integers(0, 4, (len(shape) - 1, 2)))
-            self._append(Pad(pads, int(self.rng.integers(0, 256))), at)
+            self._append(Pad(pads, int(self.rng.choice([0, 1, 7, 128, 255]))), at)
 
     def _reshape(self, at: int, shape: Shape) -> None:
         size = math.prod(shape)

@@ -118,6 +118,19 @@ BAD_GRAPHS = [
     (image(MaxPool((2, 2, 2), (1, 1, 1), (*NONE, (0, 0)))), "layer 1", "window", "one or two dimensions"),
     (image(MaxPool((5, 1), (1, 1), NONE)), "layer 1", "shape", "larger than the value (4, 4)"),
     (image(MaxPool((2,), (1,), ((0, 0),))), "layer 1", "shape", "its window has 1 dimensions"),
+    (image(Pad(((0, 2), (0, 0)), 0), MaxPool((2, 2), (1, 1), NONE)), "layer 2", "window", "cannot fuse"),
+    (
+        image(Pad(((0, 1), (0, 0)), 0), AveragePool((2, 2), (1, 1), ((0, 1), (0, 0)))),
+        "layer 2",
+        "window",
+        "cannot fuse",
+    ),
+    (
+        image(Pad(((1, 0), (0, 0)), 0), Transpose((0, 2, 1)), Pad(((1, 0), (0, 0)), 0), MaxPool((2, 2), (1, 1), NONE)),
+        "layer 4",
+        "window",
+        "cannot fuse",
+    ),
     (image(AveragePool((3, 2), (1, 1), NONE)), "layer 1", "window", "6 values in a window: a power of two"),
     (image(AveragePool((512, 256), (1, 1), NONE)), "layer 1", "window", "131072 values in a window"),
     (image(Table(np.zeros(255, np.uint8))), "layer 1", "shape", "entries are uint8 (255,)"),
@@ -208,6 +221,11 @@ def test_the_documents_limits_are_those_of_the_form() -> None:
     ):
         assert sentence in text, sentence
     assert HEADER.format.endswith("H") and MOST_LAYERS == (1 << 16) - 1
+
+
+def test_pools_one_after_the_other_may_each_be_padded() -> None:
+    pool = MaxPool((2, 2), (2, 2), ((1, 1), (1, 1)))
+    check_network(of(IMAGE, Pad(NONE, 0), pool, pool, Reshape((8,)), dense(np.ones((1, 8)), [0])))
 
 
 def test_the_guides_limits_are_those_of_the_form_and_it_names_every_operator() -> None:

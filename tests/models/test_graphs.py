@@ -15,7 +15,7 @@ from models.canonical import from_onnx, to_onnx
 from models.form import check_network
 from models.integer_ops import SUM_LIMIT, compute_channel_bounds
 from models.interpreter import apply, run
-from models.network import Add, AveragePool, Conv, Dense, IntegerNetwork
+from models.network import Add, AveragePool, Conv, Dense, IntegerNetwork, MaxPool, Pad, Reshape
 from models.program import NotExecutable, compile_network
 from models.runtime import Optimisation, Runtime
 from tests.models.random_graphs import OPERATORS, STYLES, graph_rows, random_graph
@@ -130,3 +130,20 @@ def test_what_the_chain_cannot_execute_yet_has_no_program() -> None:
     residual = Add(np.ones((2, 2), np.int8), dense.bias, np.zeros(2, np.uint8))
     with pytest.raises(NotExecutable, match="this has Add"):
         compile_network(IntegerNetwork((dense, dense, residual, last), ((0,), (0,), (1, 2), (3,))))
+
+
+@pytest.mark.parametrize("level", LEVELS)
+@pytest.mark.parametrize("pool", [MaxPool, AveragePool])
+def test_a_pad_that_onnx_runtime_fuses_into_a_pool_changes_nothing(
+    level: Optimisation, pool: type[MaxPool | AveragePool]
+) -> None:
+    """PadFusion moves zeros into the pool behind them; other values and pads that pass a kernel do not come that far."""
+    none = ((0, 0), (0, 0))
+    for value, around, kernel in ((0, 1, 2), (0, 3, 4), (9, 3, 2)):
+        size = 4 + 2 * around - kernel + 1
+        last = Dense(np.ones((1, 2 * size * size), np.int8), np.zeros(1, np.int32), None)
+        padded = Pad(((around, around),) * 2, value)
+        window = pool((kernel, kernel), (1, 1), none)
+        graph = IntegerNetwork((Reshape((2, 4, 4)), padded, window, Reshape((2 * size * size,)), last))
+        rows = graph_rows(graph, 50, np.random.default_rng(value))
+        np.testing.assert_array_equal(Runtime(graph, optimisation=level).run(rows), run(graph, rows))
