@@ -10,7 +10,20 @@ from typing import Annotated
 
 import typer
 
-from coordinator.cli import account, audit, doctor, job, job_show, keys, model, networks, operate, stake, verdict
+from coordinator.cli import (
+    account,
+    audit,
+    doctor,
+    job,
+    job_show,
+    keys,
+    model,
+    networks,
+    operate,
+    relaying,
+    stake,
+    verdict,
+)
 from coordinator.cli.command import Debug, Json, Key, Network, PassphraseFile, Rpc, command, report
 from coordinator.cli.context import Options
 from coordinator.cli.failures import ExitCode, Failure
@@ -35,6 +48,7 @@ app.add_typer(job.app, name="job")
 app.add_typer(verdict.app, name="verdict")
 command(app, "worker")(operate.worker)
 command(app, "coordinator")(operate.coordinator)
+command(app, "relay")(relaying.relay)
 command(app, "doctor")(doctor.doctor)
 
 
