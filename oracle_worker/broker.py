@@ -11,6 +11,7 @@ import base64
 import binascii
 import json
 import logging
+import sys
 from datetime import datetime
 from queue import Empty
 from typing import Any
@@ -24,6 +25,9 @@ LONGEST_BODY = 3 << 20
 """Characters of a message's body: more than a sealed message in base64 has."""
 LONGEST_TEXT = 255
 TASK_PREFIX = "quorate."
+MOST_RECURSION = 10_240
+"""Python's limit while messages are taken. A library that is imported here raises it so far that JSON nested deeply enough
+ends the process instead of being refused."""
 _UNREACHABLE = (RedisError, OSError, Empty)
 
 
@@ -33,6 +37,11 @@ class NotOurs(ValueError):
 
 class _Sieve:
     """A transport that delivers only what our senders wrote."""
+
+    def establish_connection(self) -> Any:
+        """As kombu calls it, before anything is taken."""
+        sys.setrecursionlimit(min(sys.getrecursionlimit(), MOST_RECURSION))
+        return super().establish_connection()  # type: ignore[misc]
 
     def _deliver(self, message: object, queue: str) -> None:
         try:
@@ -47,8 +56,24 @@ class MemoryTransport(_Sieve, memory.Transport):
     """Within this process."""
 
 
+class _RedisQoS(redis.QoS):
+    """What stands among the messages at work and is none is dropped, instead of ending every worker that looks there."""
+
+    def restore_by_tag(self, tag: Any, client: Any = None, leftmost: bool = False) -> None:
+        """As kombu calls it."""
+        try:
+            super().restore_by_tag(tag, client, leftmost)  # type: ignore[no-untyped-call]
+        except _UNREACHABLE:
+            raise
+        except Exception as error:  # as below
+            log.warning("what stood among the messages at work is dropped: %s", type(error).__name__)
+            self._remove_from_indices(tag).execute()  # type: ignore[no-untyped-call]
+
+
 class _RedisChannel(redis.Channel):
     """What is no JSON is taken from the queue and dropped, instead of ending the worker."""
+
+    QoS = _RedisQoS
 
     def _brpop_read(self, **options: Any) -> Any:
         try:

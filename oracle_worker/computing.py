@@ -60,6 +60,8 @@ def fetch_for(context: ComputeContext, job: Job, data_uri: str, waiting: int | N
     if _is_here(context, job):
         return Fetched(frozenset((waiting,)))
     if not context.fetching.begin(sight.job_id, waiting):
+        if _is_here(context, job):  # whoever fetched it ended a moment ago
+            return Fetched(frozenset((waiting,)))
         return Nothing("fetch", "it is being fetched, or was a moment ago")
     try:
         fetch(context, job, data_uri)

@@ -23,6 +23,8 @@ from oracle_worker.disputes import (
     MakeRefutation,
 )
 
+STEP_GAS = stepwise.GAS_CAP
+"""Most gas of one step."""
 BLOCKS_A_STEP = 3
 """How many blocks a transaction is given, when it is weighed whether the time that is left suffices."""
 
@@ -44,7 +46,7 @@ def way_to(
         assert isinstance(state, stepwise.State)
         state = stepwise.advance(network, state, progress.executed)
     assert isinstance(state, stepwise.State)  # it is not finished
-    steps = stepwise.plan(network, state)
+    steps = stepwise.plan(network, state, STEP_GAS)
     if _is_short(contracts, sight, len(steps) + (not progress.begun) + 1):
         yield ExtendChallenge(then.result, then.given)
     if progress.begun:

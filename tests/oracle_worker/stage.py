@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 
 from contracts.commitment import Seat
 from contracts.compute_oracle import DEV_BOUNDS
-from contracts.deployment import Contracts, Deployment, deploy
+from contracts.deployment import EXECUTION_GAS_LIMIT, Contracts, Deployment, deploy
 from contracts.endpoint import Call, Endpoint
 from contracts.job import Job, JobState, Phase, Terms, data_uri_hash, quorum_bounds
 from contracts.merkle import MerkleTree, input_leaf
@@ -174,12 +174,12 @@ class Operator:
 class Stage:
     """The chain and who is on it. `owner` deploys, requests and keeps."""
 
-    def __init__(self, url: str, folder: Path) -> None:
+    def __init__(self, url: str, folder: Path, execution_gas_limit: int = EXECUTION_GAS_LIMIT) -> None:
         self.url = url
         self.folder = folder
         self.owner = Transactor(url, Keys.from_key(dev_keys(1)[0]))
         self.deployment_file = folder / "deployment.json"
-        deployment: Deployment = deploy(self.owner, DEV_BOUNDS)
+        deployment: Deployment = deploy(self.owner, DEV_BOUNDS, execution_gas_limit)
         deployment.save(self.deployment_file)
         self.contracts = Contracts(Endpoint(url), deployment)
         self.network = zoo.load("wine-grading").network
@@ -262,7 +262,7 @@ class Stage:
 
 
 @contextmanager
-def new_stage(folder: Path, kind: str = "auto") -> Iterator[Stage]:
+def new_stage(folder: Path, kind: str = "auto", execution_gas_limit: int = EXECUTION_GAS_LIMIT) -> Iterator[Stage]:
     """A stage of its own; on anvil a transaction is a block, on the Python chain blocks come ten a second."""
     anvil = kind == "anvil" or (kind == "auto" and find_anvil() is not None)
     with running_chain("anvil" if anvil else "py-evm", block_time=None) as url, ExitStack() as running:
@@ -270,7 +270,7 @@ def new_stage(folder: Path, kind: str = "auto") -> Iterator[Stage]:
             Endpoint(url).ask("evm_setAutomine", True)
         else:
             running.enter_context(_blocks(url))
-        yield Stage(url, folder)
+        yield Stage(url, folder, execution_gas_limit)
 
 
 @contextmanager

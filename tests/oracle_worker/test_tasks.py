@@ -8,9 +8,11 @@ import signal
 import socket
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from http.server import BaseHTTPRequestHandler
 from pathlib import Path
 from typing import Any
 
@@ -20,16 +22,19 @@ import redis
 from numpy.typing import NDArray
 
 from contracts import keystore
-from contracts.commitment import SeatStatus
+from contracts.commitment import DATA_UNAVAILABLE, SeatStatus
 from contracts.deployment import BadDeployment
 from contracts.disputes import Node
 from contracts.job import Outcome, Phase
-from oracle_worker import queues, settings, worker
+from oracle_worker import fetching, queues, settings, worker
 from oracle_worker.job_codec import job_to_json
 from oracle_worker.messages import BadSecret
 from oracle_worker.queues import ACT, COLLECT, DISPUTE, EXAMINE, FETCH, INFER, UNAVAILABLE, make_sender
 from oracle_worker.settings import BadSettings
+from oracle_worker.tasks import fetch_queue
+from oracle_worker.tries import FailedTries
 from oracle_worker.worker import RoleContexts, embedded
+from tests.oracle_worker.site import running_site
 from tests.oracle_worker.stage import ETHER, WINDOW, Liar, Operator, Posted, Stage
 from tests.requirements import missing
 
@@ -109,6 +114,70 @@ def test_several_operators_share_a_process(stage: Stage, wine: Rows) -> None:
     assert stage.state(posted).refuted_seats == 2
 
 
+def test_a_server_that_drips_its_data_holds_up_no_other_job(stage: Stage, wine: Rows) -> None:
+    one = stage.operator(queue_prefix="dripped.", data_private_addresses=True, data_downloads=2)
+    one.deposit(2 * stage.seat_stake())
+    ended = threading.Event()
+
+    def drip(request: BaseHTTPRequestHandler) -> None:
+        request.send_response(200)
+        request.end_headers()
+        while not ended.wait(0.05):
+            request.wfile.write(b"x")
+
+    with running_site(drip) as site, embedded(one.roles) as app:
+        try:
+            slow = stage.post(wine, 2, quorum=2, data_uri=f"{site.url}/rows")
+            quick = stage.post(wine, 2, quorum=2)
+            for posted in (slow, quick):
+                app.send_task(ACT, [job_to_json(posted.job, posted.data_uri), "draw"])
+                until(lambda posted=posted: stage.phase(posted) == Phase.COMMITTING)  # type: ignore[misc]
+            for _ in range(4):  # messages enough for every process and thread
+                app.send_task(INFER, [job_to_json(slow.job, slow.data_uri), 0])
+            until(lambda: bool(site.seen))
+            app.send_task(INFER, [job_to_json(quick.job, quick.data_uri), 0])
+            until(lambda: has_seat(quick, one, SeatStatus.SEALED), 15)
+            job = job_to_json(quick.job, quick.data_uri)
+            app.send_task(ACT, [job, "reveal"])
+            until(lambda: stage.phase(quick) == Phase.CHALLENGING, 15)
+            (root,) = one.roles.signer.view.history(one.roles.signer.view.sight(quick.job)).revealed
+            node = Node(root, 0, 0)
+            stage.owner.send(stage.contracts.disputes.demand(quick.job, node, ETHER))
+            app.send_task(EXAMINE, [job])
+            until(lambda: stage.contracts.disputes.demand_of(quick.id, node).answered, 15)
+            assert site.seen == ["/rows"]  # and it was not asked again meanwhile
+        finally:
+            ended.set()
+
+
+def test_data_that_cannot_be_had_leads_to_an_abstention_by_messages_alone(
+    stage: Stage, operator: Operator, wine: Rows, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(fetching, "PAUSE_SECONDS", 0.0)
+    posted = stage.post(wine, 1)
+    (stage.folder / "rows.bin").unlink()
+    job = job_to_json(posted.job, posted.data_uri)
+    tries = operator.roles.signer.tries
+    with embedded(operator.roles) as app:
+        app.send_task(ACT, [job, "draw"])
+        until(lambda: stage.phase(posted) == Phase.COMMITTING)
+        for count in (1, 2):
+            app.send_task(INFER, [job, 0])
+            until(lambda count=count: _count(tries.of(posted.id)) == count)  # type: ignore[misc]
+            stage.advance(WINDOW // 4 + 1)
+        app.send_task(ACT, [job, "abstain"])  # not without another try
+        app.send_task(INFER, [job, 2])
+        until(lambda: has_seat(posted, operator, SeatStatus.SEALED))
+        app.send_task(ACT, [job, "reveal"])
+        until(lambda: has_seat(posted, operator, SeatStatus.REVEALED))
+    view = operator.roles.signer.view
+    assert list(view.history(view.sight(posted.job)).revealed) == [DATA_UNAVAILABLE]
+
+
+def _count(tries: FailedTries | None) -> int:
+    return tries.count if tries else 0
+
+
 def test_forged_and_malformed_messages_change_nothing_and_stop_nobody(
     stage: Stage, operator: Operator, wine: Rows, caplog: pytest.LogCaptureFixture
 ) -> None:
@@ -124,6 +193,8 @@ def test_forged_and_malformed_messages_change_nothing_and_stop_nobody(
         for name, arguments in (
             (COLLECT, [forged]),
             (COLLECT, [None]),
+            (UNAVAILABLE, [forged]),
+            (UNAVAILABLE, [{}]),
             (DISPUTE, [forged]),
             (DISPUTE, [{"body": {}, "mac": ""}]),
             (ACT, [job, "withdraw"]),
@@ -135,15 +206,19 @@ def test_forged_and_malformed_messages_change_nothing_and_stop_nobody(
             (INFER, [job, "0"]),
             (INFER, [other, 0]),
             (EXAMINE, ["job"]),
+            (FETCH, ["job", 0]),
+            (FETCH, [job, "0"]),
+            (FETCH, [other, None]),
         ):
-            app.send_task(name, arguments)
+            queue = fetch_queue(operator.roles.compute) if name == FETCH else None
+            app.send_task(name, arguments, queue=queue)
         for chunk in range(3):
             app.send_task(INFER, [job, chunk])
         until(lambda: has_seat(posted, operator, SeatStatus.SEALED))
     refused = [record.getMessage() for record in caplog.records if record.name == "oracle_worker.tasks"]
     for kind in ("ForgedMessage", "BadMessage", "UnknownJob", "IndexError"):
         assert any(kind in line for line in refused), kind
-    assert len(refused) == 13
+    assert len(refused) == 18
 
 
 def test_messages_are_json_and_workers_take_no_orders_from_the_broker(operator: Operator) -> None:
@@ -232,11 +307,8 @@ def process(role: str, environment: dict[str, str], log: Path) -> Iterator[subpr
             started.wait()
 
 
-def test_roles_work_as_processes_on_redis_and_survive_being_killed(
-    stage: Stage, operator: Operator, wine: Rows, broker: str, tmp_path: Path
-) -> None:
-    posted = stage.post(wine, 1)
-    job = job_to_json(posted.job, posted.data_uri)
+def environment(stage: Stage, operator: Operator, broker: str) -> dict[str, str]:
+    """What an operator's processes are started with."""
     given = {
         "QUORATE_RPC_URL": stage.url,
         "QUORATE_DEPLOYMENT": str(stage.deployment_file),
@@ -247,14 +319,22 @@ def test_roles_work_as_processes_on_redis_and_survive_being_killed(
         "QUORATE_CONFIRMATIONS": "0",
         "QUORATE_VISIBILITY_TIMEOUT": "4",
     }
-    environment = {**os.environ, **given}
-    signing = {**environment, keystore.ENVIRONMENT_KEY: operator.account.key.hex()}
+    return {**os.environ, **given}
+
+
+def test_roles_work_as_processes_on_redis_and_survive_being_killed(
+    stage: Stage, operator: Operator, wine: Rows, broker: str, tmp_path: Path
+) -> None:
+    posted = stage.post(wine, 1)
+    job = job_to_json(posted.job, posted.data_uri)
+    given = environment(stage, operator, broker)
+    signing = {**given, keystore.ENVIRONMENT_KEY: operator.account.key.hex()}
     log = tmp_path / "worker.log"
     app = make_sender(settings.load(broker_url=broker, visibility_timeout=4))
     app.send_task(ACT, [job, "draw"])
     with process("signer", signing, log):
         until(lambda: stage.phase(posted) == Phase.COMMITTING)
-        with process("compute", environment, log):
+        with process("compute", given, log):
             for chunk in range(3):
                 app.send_task(INFER, [job, chunk])
             until(lambda: has_seat(posted, operator, SeatStatus.SEALED))
