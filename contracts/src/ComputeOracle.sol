@@ -368,8 +368,10 @@ contract ComputeOracle is OracleStorage, IComputeOracle {
         if (terms.quorum < least || terms.quorum > most) revert QuorumOutOfBounds(terms.quorum, least, most);
         _checkWindow("commitWindow", terms.commitWindow, MIN_WINDOW);
         _checkWindow("revealWindow", terms.revealWindow, MIN_WINDOW);
-        // A challenger needs as long as a worker.
-        _checkWindow("challengeWindow", terms.challengeWindow, terms.commitWindow);
+        // A challenger needs as long as a worker; and gold is opened a response window before the end.
+        uint256 shortest = terms.commitWindow;
+        if (terms.goldCount != 0 && terms.responseWindow >= shortest) shortest = uint256(terms.responseWindow) + 1;
+        _checkWindow("challengeWindow", terms.challengeWindow, shortest);
         _checkWindow("responseWindow", terms.responseWindow, MIN_WINDOW);
         uint256 leastStake = _minSeatStake(terms.modelId, terms.itemCount);
         if (terms.seatStake < leastStake) revert SeatStakeTooLow(terms.seatStake, leastStake);

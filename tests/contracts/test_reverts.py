@@ -201,6 +201,7 @@ def test_a_quorum_out_of_bounds_is_refused(new_world: NewWorld, seats: int, quor
         ("revealWindow", {"reveal_window": 3601}),
         ("challengeWindow", {"challenge_window": 95}),
         ("challengeWindow", {"challenge_window": 3601}),
+        ("challengeWindow", {"challenge_window": 120, "response_window": 120, "gold_count": 1}),
         ("responseWindow", {"response_window": 7}),
         ("responseWindow", {"response_window": 3601}),
     ],

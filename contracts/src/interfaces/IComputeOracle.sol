@@ -90,7 +90,8 @@ interface IComputeOracle {
     error SeatsOutOfBounds(uint256 seats, uint256 most);
     /// quorum is not within n/2 < q ≤ ⌈2n/3⌉.
     error QuorumOutOfBounds(uint256 quorum, uint256 least, uint256 most);
-    /// A window is outside the deployment's bounds, or the challenge window is shorter than the commit window.
+    /// A window is outside the deployment's bounds, or the challenge window is shorter than the commit window or, in a job with
+    /// a verification set, not longer than the response window.
     error WindowOutOfBounds(bytes32 name, uint256 window, uint256 least, uint256 most);
     /// A seat's stake would not pay for refuting it.
     error SeatStakeTooLow(uint256 seatStake, uint256 least);
