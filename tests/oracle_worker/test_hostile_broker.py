@@ -61,7 +61,14 @@ def encoded(value: Any) -> str:
 
 
 DEEP = b"[" * 200_000
-SIGNATURE: dict[str, Any] = {"task": ACT, "args": [], "kwargs": {}, "options": {}, "subtask_type": None, "immutable": False}
+SIGNATURE: dict[str, Any] = {
+    "task": ACT,
+    "args": [],
+    "kwargs": {},
+    "options": {},
+    "subtask_type": None,
+    "immutable": False,
+}
 ENVELOPES: list[Any] = [
     None,
     [],
