@@ -250,8 +250,8 @@ def test_accusations_are_followed_until_the_item_is_executed(chain: OracleChain,
         result, _ = chain.proofs(tree, items[position].index)
         chain.requester.send(disputes.accuse(job, gold.opening(position), result))
         agree(chain, watcher, job)
-    for position, tree in ((0, wrong), (1, right), (1, wrong)):
-        chain.send(2, disputes.judge(job, gold.opening(position), *chain.proofs(tree, items[position].index)))
+    for sender, position, tree in ((2, 0, wrong), (2, 1, right), (0, 1, wrong)):
+        chain.send(sender, disputes.judge(job, gold.opening(position), *chain.proofs(tree, items[position].index)))
         agree(chain, watcher, job)
     view = store_view(store, chain, job)
     assert view.audit == Audit(chain.address(2), 0)
