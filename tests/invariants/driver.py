@@ -34,7 +34,7 @@ from tests.invariants.observables import verdict_views
 from tests.invariants.scheme import Scheme
 
 FIRST_SECOND = 1_700_000_000
-LOOK_AROUND = 16  # calls between two comparisons of everything
+LOOK_AROUND = 24  # calls between two comparisons of everything
 MOST_JOBS = 4
 GROUPS = (("worker", WORKERS), ("requester", REQUESTERS), ("challenger", CHALLENGERS))
 

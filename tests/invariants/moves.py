@@ -241,8 +241,8 @@ def make_plan(driver: Driver, scheme: Scheme, worker: ChecksumAddress, rng: Rand
     """Honest, lying alone, lying with others, without data, or sealing a root that is no tree's; some never reveal."""
     roll = rng.random()
     root, claim, wrong = scheme.truth.root, scheme.truth, None
-    if scheme.is_dry and roll < 0.8:
-        word = DATA_UNAVAILABLE if roll < 0.7 else rng.randbytes(32)
+    if scheme.is_dry and (drought := rng.random()) < 0.85:
+        word = DATA_UNAVAILABLE if drought < 0.75 else rng.randbytes(32)
         return seal(driver, scheme, worker, word, None, None, rng)
     if roll > 0.9:
         # No data; or a word that begins like the true root, any word, or another's commitment: nobody can answer for those.

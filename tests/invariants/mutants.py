@@ -74,7 +74,7 @@ MUTANTS = (
     _oracle(
         "a worker changes its mind",
         "if (i != lane || !seat.holds(digest)) {",
-        "if (i != lane) {",
+        "if (i != lane || digest == 0) {",
     ),
     _oracle(
         "a worker's tickets count in every lane",

@@ -121,6 +121,7 @@ def some_move(driver: Driver, scheme: Scheme, needed: Phase, rng: Random) -> Mov
     by, someone = rng.choice(EVERYBODY), rng.choice(WORKERS)
     root = next(iter(driver.roots(scheme)), scheme.truth.root)
     node, result, given = Node(root, 0, 0), scheme.truth.proof(0), scheme.data.proof(0)
+    rows = b"".join(scheme.data.rows)
     job = scheme.job
     if needed == Phase.DRAWING:
         return Move(spec.draw, by, (scheme.id, SEED_PROOF if rng.random() < 0.8 else b"another"))
@@ -143,7 +144,7 @@ def some_move(driver: Driver, scheme: Scheme, needed: Phase, rng: Random) -> Mov
         Move(spec.demand, by, (job, node), PLENTY),
         Move(spec.answer, by, (job, node, *scheme.truth.nodes(0, 0))) if scheme.last_level else None,
         Move(spec.answer_leaf, by, (job, result, given)),
-        Move(spec.execute_job, by, (job, rng.choice((b"", given.row, b"".join(scheme.data.rows)[1:])))),
+        Move(spec.execute_job, by, (job, rng.choice((b"", given.row, rows[1:], rows[::-1], rows[::-1])))),
         Move(spec.extend_challenge, by, (job, result, given)),
     ]
     if scheme.gold:
