@@ -53,11 +53,12 @@ def deposit(state: State, env: Environment) -> None:
     """Bond the payment as stake. It draws tickets for jobs created after this block."""
     require(env.value != 0, "ZeroAmount")
     require(env.value % GWEI == 0, "NotWholeGwei", env.value)
-    total = total_stake(state) + env.value
-    require(total <= MOST_STAKE, "StakeTooLarge", total)
+    bonded = party_of(state, env.sender).bonded + env.value
+    most = max(total_stake(state) + env.value, bonded)  # what is forfeited leaves the total first
+    require(most <= MOST_STAKE, "StakeTooLarge", most)
 
     receive(state, env)
-    set_stake(state, env, env.sender, party_of(state, env.sender).bonded + env.value)
+    set_stake(state, env, env.sender, bonded)
     note_total(state, env)
     state.emit("StakeDeposited", worker=env.sender, amount=env.value)
 

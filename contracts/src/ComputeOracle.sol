@@ -66,10 +66,12 @@ contract ComputeOracle is OracleStorage, IComputeOracle {
     function deposit() external payable {
         _checkAmount(msg.value);
         uint256 total = totalStake() + msg.value;
-        if (total > uint256(type(uint56).max) * 1 gwei) revert StakeTooLarge(total);
-
         Account account = _accounts[msg.sender];
-        _accounts[msg.sender] = account.bond(_histories[msg.sender], account.bonded() + msg.value);
+        uint256 bonded = account.bonded() + msg.value; // with forfeited seats that nobody released it can be above the total
+        uint256 most = total > bonded ? total : bonded;
+        if (most > uint256(type(uint56).max) * 1 gwei) revert StakeTooLarge(most);
+
+        _accounts[msg.sender] = account.bond(_histories[msg.sender], bonded);
         _setTotalStake(total);
         emit StakeDeposited(msg.sender, msg.value);
     }

@@ -88,6 +88,18 @@ def test_more_stake_than_56_bits_of_gwei_is_refused(new_world: NewWorld) -> None
     world.stake("bob", GWEI)
 
 
+@raises("StakeTooLarge(uint256)")
+def test_a_stake_beside_a_forfeited_one_that_nobody_released_is_held_to_56_bits_too(new_world: NewWorld) -> None:
+    """The forfeited stake has left the total and not the account, whose next field it would run into."""
+    play = new_world().play(JURY)
+    play.commit_all(**dict.fromkeys(JURY, play.truth))
+    play.end_phase()
+    play.end_phase()
+    play.settle()
+    assert play.world.oracle.read("totalStake") == 0 and play.stake_of("ann") == play.job.terms.seat_stake
+    play.world.stake("ann", (2**56 - 1) * GWEI)
+
+
 @raises("ZeroAmount()")
 def test_unbonding_nothing_is_refused(new_world: NewWorld) -> None:
     new_world().send("ann", "unbond", 0)

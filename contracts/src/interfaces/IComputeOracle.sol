@@ -67,7 +67,7 @@ interface IComputeOracle {
 
     /// A constructor bound makes no sense. `name` is the bound's.
     error BadBound(bytes32 name);
-    /// More stake than 2^56 − 1 gwei in all.
+    /// More stake than 2^56 − 1 gwei in all, or in one account: it keeps what is forfeited until its seats are released.
     error StakeTooLarge(uint256 total);
     /// Stake comes in whole gwei.
     error NotWholeGwei(uint256 amount);
