@@ -233,6 +233,21 @@ def test_an_overpaid_bond_is_credited_back(new_world: NewWorld) -> None:
     assert play.credit_of("dan") == 12_345 and play.demand_of(lie, 0, 0).bond == bond
 
 
+def test_a_liar_that_makes_a_demand_dearer_just_before_it_stops_only_an_exact_payment(new_world: NewWorld) -> None:
+    play = new_world().play(JURY, item_count=300)
+    lie = play.truth.lie(7)
+    play.vote(ann=play.truth, bob=lie, cat=lie)
+    play.demand("ann", lie, 0, 0)
+    play.answer("bob", lie, 0, 0)
+    bond = play.bond(lie, 1, 0)
+    play.demand("bob", lie, 1, 1)
+    node = play.node(lie, 1, 0)
+    with pytest.raises(errors.BondTooLow):
+        play.world.send("ann", "demand", play.job, node, value=bond)
+    play.world.send("ann", "demand", play.job, node, value=3 * bond)
+    assert play.credit_of("ann") == bond
+
+
 def test_bonds_on_a_refuted_root_all_come_back_and_its_answers_earn_nothing(new_world: NewWorld) -> None:
     play, lie = challenged(new_world, item_count=17)
     bonds = {}

@@ -330,6 +330,25 @@ def test_several_calls_all_happen_or_none(new_world: NewWorld) -> None:
     assert play.world.account("ann").locked == 0
 
 
+def test_one_call_that_somebody_else_made_first_undoes_the_others_and_hinders_none_that_goes_alone(
+    new_world: NewWorld,
+) -> None:
+    """Openings lie open in a waiting transaction: anybody can post a part of them."""
+    play = new_world().play(JURY)
+    lie = play.truth.lie(0)
+    play.commit_all(ann=play.truth, bob=play.truth, cat=lie)
+    right, wrong = (
+        ("reveal", play.job, root.root, [play.opening(worker) for worker in workers])
+        for root, workers in ((play.truth, ("ann", "bob")), (lie, ("cat",)))
+    )
+    play.world.send("saboteur", *wrong)
+    with pytest.raises(errors.NothingRevealed):
+        play.world.send("relayer", "multicall", [wrong, right])
+    assert play.seat("ann").status == SeatStatus.SEALED
+    play.world.send("relayer", *right)
+    assert play.phase() == Phase.CHALLENGING
+
+
 def test_no_payment_goes_with_several_calls(new_world: NewWorld) -> None:
     """A payment that two calls could both take for theirs would be spent twice."""
     play = new_world().play(JURY)
