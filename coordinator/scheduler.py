@@ -25,6 +25,8 @@ from coordinator.job_view import JobSeat, JobView
 
 MOST_TURNS = 8
 """Who is further back in the order waits no longer than this many turns."""
+RELAY_TURNS = 2
+"""How many a relay has before the first operator: it ends the jobs that it worked for."""
 
 
 class ActionKind(StrEnum):
@@ -77,6 +79,8 @@ class Rules:
     """How long the next in the order waits for the one before: about a block."""
     examine_unseated: bool = True
     """Whether to check the roots of jobs in which the operator has no seat."""
+    relayed: bool = False
+    """Whether a relay sends for the operator."""
     deliver: bool = False
     """Whether to tell the consumers of jobs in which the operator had a seat: nobody pays for it."""
     most_items: int = 1 << 26
@@ -142,6 +146,10 @@ class Situation:
     def is_my_turn(self, among: Collection[str], waited: int) -> bool:
         """Whether the operator's place in the job's order has come after `waited` turns."""
         return waited >= _place(self.view.job_id, self.me.address, tuple(among))
+
+    def is_my_turn_after_relay(self, among: Collection[str], waited: int) -> bool:
+        """The same, where a relay that works for the operator comes first."""
+        return self.is_my_turn(among, waited - (RELAY_TURNS if self.rules.relayed else 0))
 
     @property
     def blocks_quiet(self) -> int:
@@ -258,7 +266,8 @@ def _examine(at: Situation) -> Iterator[Guard]:
 def _settle(at: Situation) -> Iterator[Guard]:
     yield at.phase == Phase.SETTLING, "a window is still open, or it is settled"
     yield _is_interested(at), "nothing of ours depends on it"
-    yield at.is_my_turn(at.view.seats, at.turns_since(_windows_end(at.view))), "another operator's turn"
+    waited = at.turns_since(_windows_end(at.view))
+    yield at.is_my_turn_after_relay(at.view.seats, waited), "another operator's turn, or the relay's"
 
 
 def _deliver(at: Situation) -> Iterator[Guard]:
@@ -274,7 +283,7 @@ def _release(at: Situation) -> Iterator[Guard]:
     yield at.phase == Phase.SETTLED, "seats are released once the job is settled"
     yield at.seat is not None and at.seat.is_held, "no seat of ours is held"
     waited = at.clock.confirmed_block - at.view.block
-    yield at.is_my_turn(at.view.seats, waited), "another operator's turn"
+    yield at.is_my_turn_after_relay(at.view.seats, waited), "another operator's turn, or the relay's"
 
 
 def _release_bounty(at: Situation) -> Iterator[Guard]:

@@ -45,6 +45,7 @@ class CoordinatorSettings(OperatorSettings):
         return Rules(
             turn_seconds=self.turn_seconds,
             examine_unseated=self.examine_unseated,
+            relayed=bool(self.relay_url),
             deliver=self.deliver,
             most_items=min(self.most_items, MOST_CHUNKS << self.chunk_depth),
         )

@@ -20,8 +20,10 @@ from coordinator.cli import (
     model,
     networks,
     operate,
+    order,
     relaying,
     stake,
+    token,
     verdict,
 )
 from coordinator.cli.command import Debug, Json, Key, Network, PassphraseFile, Rpc, command, report
@@ -45,6 +47,8 @@ for name, function in (("show", job_show.show), ("list", job_show.list_), ("watc
     command(job.app, name)(function)
 command(job.app, "audit")(audit.audit)
 app.add_typer(job.app, name="job")
+app.add_typer(token.app, name="token")
+app.add_typer(order.app, name="order")
 app.add_typer(verdict.app, name="verdict")
 command(app, "worker")(operate.worker)
 command(app, "coordinator")(operate.coordinator)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from enum import StrEnum
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
+from urllib.parse import urlsplit
 
 import typer
 
@@ -125,13 +126,26 @@ def _run_all(setup: Setup, given: dict[str, Any]) -> None:
     try:
         with until_stopped() as stop, embedded(contexts):
             setup.out.record(
-                {"worker": account.address, "oracle": setup.deployment.oracle, "work_folder": settings.work_folder}
+                {
+                    "worker": account.address,
+                    "oracle": setup.deployment.oracle,
+                    "work_folder": settings.work_folder,
+                    "relay": _where(settings.relay_url),
+                    "tells_consumers": settings.deliver,
+                }
             )
+            if settings.relay_url:
+                setup.out.note("What the relay has not sent by half of a window is sent from here.")
             if not setup.contracts.oracle.account(account.address).bonded:
                 setup.out.note("Nothing is staked: this checks others and takes no seat until `quorate stake deposit`.")
             daemon.run(stop)
     finally:
         daemon.close()
+
+
+def _where(url: str) -> str | None:
+    """A relay's host and port, without what may be secret in its URL."""
+    return urlsplit(url).netloc.rpartition("@")[2] or None
 
 
 def _run_role(setup: Setup, role: Role, given: dict[str, Any]) -> int:

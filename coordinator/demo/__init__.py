@@ -2,7 +2,8 @@
 
 Job 1 grades one shipment of wine: three operators are honest, one falsifies some verdicts, one never reveals; the vote
 settles it. Job 2 grades another: three of the five lie in unison and withhold their results. One honest operator demands its
-way down their root, they answer, and it has the chain execute the item that differs: the honest minority wins. Then
+way down their root, they answer, and it has the chain execute the item that differs: the honest minority wins. In job 1 every
+operator sends its own transactions; in job 2 a relay sends what all of them signed, in one transaction each. Then
 ShipmentSale pays the supplier for each bottle whose proved verdict is of the agreed grade, and every balance is checked to
 the wei against the rules.
 """

@@ -70,6 +70,7 @@ def audit(stage: Stage, sale: Sale) -> list[str]:
         stage.requester.sender: "requester",
         stage.supplier.sender: "supplier",
         stage.deployer.sender: "deployer",
+        stage.relay.sender: "relay",
     }
     books = Books({address: Account(name) for address, name in names.items()})
     for job_id in stage.jobs:

@@ -68,6 +68,8 @@ class Config:
     deployment: Path
     folder: Path
     data_folder: Path
+    relay_url: str
+    """Where nobody answers before a relay is opened there: until then everything is sent from here."""
     worker: str
     falsified_rows: frozenset[bytes]
     withheld: frozenset[tuple[str, str]]
@@ -81,6 +83,7 @@ class Config:
             Path(given["deployment"]),
             Path(given["folder"]),
             Path(given["data_folder"]),
+            given["relay_url"],
             given["worker"],
             frozenset(bytes.fromhex(row) for row in given["falsified_rows"]),
             frozenset((what, nonce) for what, nonce in given["withheld"]),
@@ -98,6 +101,7 @@ def main() -> None:
         **shared,
         work_folder=config.folder,
         data_folders=(config.data_folder,),
+        relay_url=config.relay_url,
         worker=config.worker,
         **({"most_bond": 0} if lies else {}),  # a liar spends nothing on demanding what it knows to be right
     )

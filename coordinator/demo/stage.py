@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 import time
 from collections.abc import Callable
 from contextlib import ExitStack
@@ -21,9 +22,12 @@ from contracts.transactor import Transactor
 from coordinator.clock import Clock
 from coordinator.demo.crew import Character, Operator, dismiss, tell_all
 from coordinator.demo.report import Report
-from coordinator.devnet import ChainKind, dev_accounts, dev_keys, running_chain
+from coordinator.devnet import ChainKind, dev_accounts, dev_keys, free_port, running_chain
 from coordinator.job_store import JobStore, Source
 from coordinator.job_view import JobView
+from coordinator.relay import Relay
+from coordinator.relay_desk import Desk
+from coordinator.relay_server import RelayServer
 from coordinator.watcher import Watcher
 from models import zoo
 from models.integer_ops import compute_verdicts
@@ -98,15 +102,17 @@ class Stage:
                 for character, key in zip(self._characters(), keys, strict=False)
             ]
             deployment_file = self.folder / "deployment.json"
+            self._relay_port = free_port()
             config = {
                 "rpc_url": self.url,
                 "deployment": str(deployment_file),
                 "data_folder": str(self.folder / "data"),
+                "relay_url": f"http://127.0.0.1:{self._relay_port}",
             }
             self._exit.callback(dismiss, self.operators)
             for operator in self.operators:
                 operator.start(config)
-            self.requester, self.supplier, self.deployer = (Transactor(self.url, key) for key in keys[5:8])
+            self.requester, self.supplier, self.deployer, self.relay = (Transactor(self.url, key) for key in keys[5:9])
             self.contracts = Contracts(Endpoint(self.url), deploy(self.deployer, DEV_BOUNDS))
             program = compile_network(self.model.network)
             self.model_id = model_id(program)
@@ -151,8 +157,22 @@ class Stage:
         with self.report.step("job 1: the vote settles it"):
             self._play_first(self._create(self.shipments[0]))
         self._stake()
-        with self.report.step("job 2: three of five lie in unison"):
+        self._open_relay()
+        with self.report.step("job 2: three of five lie in unison, and a relay sends for all"):
             self._play_second(self._create(self.shipments[1]))
+
+    def _open_relay(self) -> None:
+        """From now on somebody takes in what operators sign, and sends it for all of them."""
+        deployment, block_time = self.contracts.deployment, self.contracts.oracle.bounds().block_time
+        source = Source(deployment.chain_id, deployment.oracle, deployment.block)
+        store = self._exit.enter_context(JobStore(self.folder / "relay.sqlite", source))
+        desk = Desk(deployment.chain_id, deployment.oracle, store, block_time=block_time)
+        relay, stop = Relay(self.contracts, self.relay, store, desk), threading.Event()
+        cycling = threading.Thread(target=relay.run, args=(stop, 0.3), name="relay")
+        cycling.start()
+        self._exit.callback(cycling.join)
+        self._exit.callback(stop.set)
+        self._exit.enter_context(RelayServer(desk, port=self._relay_port))
 
     def _stake(self) -> None:
         """Every operator holds exactly one seat's stake: each has one ticket, and all of them win."""

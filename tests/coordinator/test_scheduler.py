@@ -17,7 +17,7 @@ from contracts.job import NOBODY, Execution, Job, JobState, Outcome, end_early
 from contracts.tally import Tally
 from coordinator.clock import Clock
 from coordinator.job_view import JobSeat, JobView
-from coordinator.scheduler import MOST_TURNS, ActionKind, Operator, Rules, next_actions, reasons
+from coordinator.scheduler import MOST_TURNS, RELAY_TURNS, ActionKind, Operator, Rules, next_actions, reasons
 from coordinator.settings import load
 from tests.coordinator.lives import Lives
 from tests.coordinator.toy_chain import (
@@ -383,6 +383,22 @@ def test_a_whole_execution_is_settled_in_turns_though_its_windows_are_not_over()
         for worker in workers
     }
     assert turns == {0, 1, 2, 3}
+
+
+def test_a_relay_ends_a_job_before_the_first_operator_does() -> None:
+    over = opened(right=Tally(seats=5))
+    ends = {
+        relayed: next(
+            now
+            for now in range(200, 240)
+            if K.SETTLE in due(over, clock(T + now), rules=Rules(turn_seconds=5, relayed=relayed))
+        )
+        for relayed in (False, True)
+    }
+    assert ends == {False: 200, True: 200 + 5 * RELAY_TURNS}
+    done = settled(seats={ME: OPENED_SEAT})
+    at = [clock(T + 200, confirmed=done.block + waited) for waited in (0, RELAY_TURNS - 1, RELAY_TURNS)]
+    assert [due(done, one, rules=Rules(relayed=True)) for one in at] == [set(), set(), {K.RELEASE}]
 
 
 @settings(max_examples=100, deadline=None)
