@@ -234,6 +234,19 @@ def test_a_name_is_resolved_once_and_every_address_it_has_is_checked(
     assert site.seen == []
 
 
+def test_an_address_that_does_not_answer_is_no_end_where_the_name_has_another(
+    tmp_path: Path, site: Site, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def resolve(host: Any, port: Any, *given: Any, **more: Any) -> Any:
+        addresses = ["127.0.0.2", "127.0.0.1"] if host == "many.example" else [host]  # nobody listens on the first
+        return [(socket.AF_INET, socket.SOCK_STREAM, 6, "", (address, port)) for address in addresses]
+
+    monkeypatch.setattr(socket, "getaddrinfo", resolve)
+    port = site.server.server_port
+    store(tmp_path).fetch(TERMS, f"http://many.example:{port}/rows", 7)
+    assert site.seen == ["/rows"]
+
+
 def test_the_connection_goes_to_the_address_that_was_checked(
     tmp_path: Path, site: Site, monkeypatch: pytest.MonkeyPatch
 ) -> None:
