@@ -11,7 +11,15 @@ from benchmarks.__main__ import SNAPSHOT
 
 TOLERANCE = 0.01
 LIMITS = {
-    "commit": 95_000,
+    "job/direct/3": 560_000,
+    "job/direct/5": 860_000,
+    "job/direct/10": 1_500_000,
+    "job/direct/31": 4_400_000,
+    "job/relayed/3": 340_000,
+    "job/relayed/5": 420_000,
+    "job/relayed/10": 620_000,
+    "job/relayed/31": 1_500_000,
+    "commit": 60_000,
     "reveal": 75_000,
     "refute/wine-grading": 120_000,
     "refute/13-32-16-3/1000": 110_000,
