@@ -288,6 +288,9 @@ def bad_dispute(driver: Driver, scheme: Scheme, rng: Random) -> Move | None:
     late = [node for node in driver.open_nodes(scheme) if driver.now >= demands[node].answer_by]
     if late and scheme.claim_of(late[0][0]) and rng.random() < 0.5:
         return moves.answer_of(scheme, late[0], by)
+    if rng.random() < 0.08:
+        rows = b"".join(scheme.data.rows)
+        return Move(spec.execute_job, by, (scheme.job, rng.choice((rows[::-1], rows[:-1], bytes(len(rows))))))
     choice = rng.random()
     if choice < 0.6:
         return Move(spec.refute, by, (scheme.job, *wrong))
