@@ -182,9 +182,10 @@ def _end(sight: Sight) -> int:
 
 
 def _bond(context: SignerContext, sight: Sight, node: Node, open_demands: int) -> int:
-    """Wei to send with a demand: enough if the base fee doubles before it lands. What is too much is credited back."""
+    """Wei to send with a demand: enough if the base fee doubles before it lands, or a liar's own demands double the bond:
+    whoever would stop this one must more than double them with each try. What is too much is credited back."""
     row_length = context.contracts.registry.model(sight.job.terms.model_id).row_length
-    price = max(context.contracts.oracle.bounds().reference_price, 2 * sight.head.base_fee)
+    price = 2 * max(context.contracts.oracle.bounds().reference_price, sight.head.base_fee)
     return gas_budget.bond(node.level, sight.depth, row_length, price, open_demands)
 
 

@@ -259,6 +259,17 @@ def test_a_bond_is_paid_at_twice_its_price_at_most(stage: Stage, wine: Rows) -> 
     assert 0 < sent["value"] <= 2 * gas_budget.bond(0, 8, 13, max(fee, 10**9), 0)
 
 
+def test_a_bond_leaves_room_for_a_liars_demand_just_before_it(stage: Stage, wine: Rows) -> None:
+    liars = stage.jury(1, [Liar(20)])
+    one = stage.operator()
+    posted = challenged(stage, wine, liars)
+    view = one.roles.signer.view
+    price = max(view.head().base_fee, stage.contracts.oracle.bounds().reference_price)
+    (result,) = one.dispute(posted)
+    sent = one.roles.signer.transactor.web3.eth.get_transaction(done(result).receipts[0]["transactionHash"])
+    assert sent["value"] >= gas_budget.bond(0, 8, 13, price, 1)
+
+
 def test_a_large_job_is_examined_only_by_those_seated_in_it(stage: Stage, wine: Rows) -> None:
     (seated,) = stage.jury(1)
     bystander = stage.operator(most_bytes=1000)
