@@ -195,6 +195,8 @@ def winner_vectors() -> list[dict[str, Any]]:
             for one in tallies:
                 if one.stands and one.seats >= quorum and execution == Execution.NONE:
                     continue  # the quorum would stand
+                if one.refuted and refuted == 0:
+                    continue  # its seats would be refuted
                 for root in (first, other):
                     state = JobState(
                         root_seats=one.seats if root == first else 2,
@@ -202,6 +204,7 @@ def winner_vectors() -> list[dict[str, Any]]:
                         standing_seats=standing,
                         refuted_seats=refuted,
                         quorum_stands=quorum_stands,
+                        demanded_levels=1 if one.open_demands else 0,
                         execution=execution,
                         root=first,
                     )
