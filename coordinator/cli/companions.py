@@ -54,7 +54,8 @@ def find(
         option = "--" + which.name.lower().replace("_", "-")
         raise Refusal(
             ExitCode.USAGE,
-            f"no {contract} is named: run `quorate {group} deploy`, or give the address of one with {option} or {which.variable}",
+            f"no {contract} is named: run `quorate {group} deploy`, or give the address of one with {option} or "
+            f"{which.variable}",
         )
     made = client(setup.endpoint, parse_address(named))
     try:

@@ -38,7 +38,7 @@ class Offer:
 def offer(
     setup: Setup, model: Model, data: Path, card: Path | None, publish_to: Path | None, data_uri: str | None
 ) -> Offer:
-    """Read the data for the model, and publish it where that is asked for. Raises Refusal, models.scaling.BadFeatures, OSError."""
+    """Read the data for the model, and publish it if asked to. Raises Refusal, models.scaling.BadFeatures, OSError."""
     if publish_to is None and data_uri is None:
         raise Refusal(
             ExitCode.USAGE, "say where workers find the rows: --publish FOLDER writes them, --data-uri URI names them"

@@ -304,7 +304,7 @@ def _schedule_facts(schedule: Schedule, tip: int) -> dict[str, Any]:
     return {
         "first_due": Time(schedule.first_due),
         "interval": Seconds(schedule.interval),
-        "runs": schedule.runs or "until cancelled",
+        "runs": schedule.runs,
         "tip": Wei(tip),
     }
 

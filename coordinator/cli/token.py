@@ -81,6 +81,8 @@ def submit(
     contract: Contract = None,
 ) -> None:
     """Create a job that pays a token, and approve what it takes. Final: there is no cancel."""
+    if call_out_fee > amount // 10:
+        raise Refusal(ExitCode.USAGE, f"--call-out-fee is at most a tenth of --amount: {amount // 10}")
     jobs = _jobs(setup, contract)
     paid_in = parse_address(token)
     model = model_source.find(named)
@@ -140,34 +142,33 @@ def claim(
 ) -> None:
     """Credit workers with what their seats earned. Claim before you commit again: a later commit in the lane loses it."""
     jobs, job_id = _jobs(setup, contract), parse_hash(job, "job id")
-    _known(jobs, job_id)
+    paid_in = _known(jobs, job_id).token
     with setup.out.progress("reading the job"):
         view, _ = read_job(setup.contracts, job_id)
     by_word: dict[bytes, list[SeatRef]] = {}
     for worker, seat in view.seats.items():
-        if everyone or worker == setup.address:
+        if (everyone or worker == setup.address) and not jobs.is_claimed(job_id, worker):
             by_word.setdefault(seat.word, []).append(SeatRef(worker, seat.lane))
-    receipts, before = [], jobs.reward(job_id)
+    receipts = []
     for word, seats in by_word.items():
         try:
             receipts.append(setup.send(jobs.claim(job_id, word, seats), "claiming"))
         except errors.OracleRevert as refused:
-            if refused.name != "NothingToClaim":  # seats of this word earn nothing, or have it
+            if refused.name != "NothingToClaim":  # seats of this word earn nothing
                 raise
     if not receipts:
         whose = "of this job" if everyone else f"of {setup.address} in this job"
         raise Refusal(ExitCode.REFUSED, f"no seat {whose} has anything (more) to claim: nothing was sent")
-    claimed = [ref.worker for refs in by_word.values() for ref in refs if jobs.is_claimed(job_id, ref.worker)]
-    setup.out.record(
-        {
-            "job_id": job_id,
-            "token": before.token,
-            "claimed_for": claimed,
-            **_reward_facts(jobs.reward(job_id)),
-            **receipt_facts(receipts[-1]),
-        }
-    )
-    setup.out.note(f"`quorate token withdraw {before.token}` pays it out.")
+    workers = [ref.worker for refs in by_word.values() for ref in refs]
+    reward = jobs.reward(job_id)
+    credited = [
+        {"worker": worker, "credited": str(view.seats[worker].count * reward.share)}
+        for worker in workers
+        if jobs.is_claimed(job_id, worker)
+    ]
+    facts = {**_reward_facts(reward), "transactions": [bytes(one["transactionHash"]) for one in receipts]}
+    setup.out.record({"job_id": job_id, "token": paid_in, **facts, "workers": credited})
+    setup.out.note(f"`quorate token withdraw {paid_in}` pays it out.")
 
 
 @command(app, "close")
