@@ -141,8 +141,6 @@ class History:
     """Refuter by root, of the roots refuted by one item."""
     executed: tuple[bytes, ChecksumAddress] | None = None
     """The true root, and who executed the whole job."""
-    is_extended: bool = False
-    """Whether a resumable execution made Challenging longer."""
     demands: dict[Node, SeenDemand] = field(default_factory=dict)
     answers: dict[Node, tuple[bytes, ...]] = field(default_factory=dict)
     """The nodes given, for demands above the last level."""
@@ -209,8 +207,6 @@ class History:
                 self.refuted[root] = values["refuter"]
             case "Executed":
                 self.executed = (root, values["executor"])
-            case "ChallengeExtended":
-                self.is_extended = True
             case "Demanded":
                 node = Node(root, values["level"], values["index"])
                 self.demands[node] = SeenDemand(node, values["demander"], values["bond"], values["answerBy"])
@@ -355,7 +351,7 @@ class ChainView:
 
 _ORACLE_EVENTS = ("Committed", "Revealed", "SeatsReleased", "Delivered")
 _DISPUTE_EVENTS = (
-    *("Refuted", "Demanded", "Answered", "LeafAnswered", "Executed", "ChallengeExtended", "Accused"),
+    *("Refuted", "Demanded", "Answered", "LeafAnswered", "Executed", "Accused"),
     *("AccusationJudged", "BountyReleased", "BondReleased"),
 )
 

@@ -56,7 +56,7 @@ from __future__ import annotations
 import json
 import time
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 from eth_typing import ChecksumAddress
@@ -95,7 +95,7 @@ class Relay:
     url: without a slash at its end; seconds: the longest that handing something in may take.
     """
 
-    url: str
+    url: str = field(repr=False)  # a key can be in it
     seconds: float
     chain_id: int
     oracle: ChecksumAddress

@@ -11,7 +11,7 @@ import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from http.server import BaseHTTPRequestHandler
 from pathlib import Path
 from typing import Any
@@ -59,7 +59,7 @@ def has_seat(posted: Posted, operator: Operator, status: SeatStatus) -> bool:
 
 @pytest.fixture
 def operator(stage: Stage, request: pytest.FixtureRequest) -> Operator:
-    made = stage.operator(queue_prefix=f"{request.node.name}.", chunk_depth=6)
+    made = stage.operator(queue_prefix=f"{request.function.__name__}.", chunk_depth=6)
     made.deposit(stage.seat_stake())
     return made
 
@@ -303,7 +303,8 @@ def process(role: str, environment: dict[str, str], log: Path) -> Iterator[subpr
         try:
             yield started
         finally:
-            os.killpg(started.pid, signal.SIGKILL)
+            with suppress(ProcessLookupError):  # it ended, with all it started
+                os.killpg(started.pid, signal.SIGKILL)
             started.wait()
 
 
@@ -345,3 +346,28 @@ def test_roles_work_as_processes_on_redis_and_survive_being_killed(
     text = log.read_text()
     assert operator.account.key.hex() not in text
     assert "Traceback" not in text
+
+
+def children(parent: int) -> dict[str, int]:
+    """The processes that one started, by what they call themselves."""
+    found = Path(f"/proc/{parent}/task/{parent}/children").read_text().split()
+    return {Path(f"/proc/{one}/comm").read_text().strip() + one: int(one) for one in found}
+
+
+@pytest.mark.parametrize("told", ["parent", "child"])
+def test_compute_is_several_processes_that_end_together(
+    stage: Stage, operator: Operator, broker: str, tmp_path: Path, told: str
+) -> None:
+    log = tmp_path / "worker.log"
+    with process("compute", environment(stage, operator, broker), log) as started:
+        until(lambda: log.exists() and log.read_text().count(" ready.") == 3)
+        started_by_it = children(started.pid)
+        assert len(started_by_it) == 3
+        if told == "parent":
+            started.terminate()
+            assert started.wait(30) == 0
+        else:
+            os.kill(max(started_by_it.values()), signal.SIGKILL)  # as the kernel does for want of memory
+            assert started.wait(30) == signal.SIGKILL
+        with pytest.raises(ProcessLookupError):
+            os.killpg(started.pid, 0)
