@@ -96,7 +96,7 @@ class Chain:
         self.contracts.endpoint.ask("evm_mine")
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def chain(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Chain]:
     with running_chain() as url:
         deployer = Transactor(url, dev_keys(20)[19])
@@ -106,7 +106,7 @@ def chain(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Chain]:
         yield Chain(url, made, path)
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def wine_id(chain: Chain) -> bytes:
     """The id of wine-grading, registered."""
     from models.program import compile_network, model_id
