@@ -212,6 +212,8 @@ def _audit(view: JobView) -> str | None:
         return None
     if view.audit.executor != NOBODY:
         return f"an item of it was wrong, as {view.audit.executor} showed: half of the audit bond is that address's"
+    if view.audit.open_accusations and view.state.execution is Execution.WHOLE:
+        return "an item of it was held against a root, and every row was executed: the audit bond comes back"
     if view.audit.open_accusations:
         return f"{view.audit.open_accusations} accusations to be executed: unexecuted, they cost the audit bond"
     if not view.accusations:
