@@ -181,8 +181,13 @@ def test_a_standing_order_runs_twice_on_its_feeders_data_and_its_money_comes_bac
     assert ended.code == ExitCode.REFUSED and "OrderEnded" in ended.err
 
 
-def test_money_goes_to_no_order_that_was_not_made_here(cli: Cli, network: Chain, requester: str) -> None:
+def test_money_goes_to_no_order_that_was_not_made_here(
+    cli: Cli, network: Chain, wine_id: bytes, staked: int, requester: str
+) -> None:
     ran_well(cli, "order", "deploy")
+    ran_well(
+        cli, "order", "create", *ONE_SEAT, "--items", 20, "--reward", REWARD, "--interval", 1000, "--funds", REWARD
+    )
     before = network.nonce(0)
     for address in ("0x" + "79" * 20, network.deployment.oracle):
         ran = cli("order", "fund", address, "1 ether")
