@@ -37,12 +37,12 @@ def check_terms(deployment: Deployment, terms: Terms, total_stake: int) -> None:
 def check_windows(deployment: Deployment, terms: Terms) -> None:
     """Refuse windows outside the bounds. A challenger needs as long as a worker; gold is opened a response window before the
     challenge window ends."""
-    shortest = max(terms.commit_window, terms.response_window + 1 if terms.gold_count else 0)
     least, most = deployment.bounds.min_window, deployment.bounds.max_window
+    least_to_challenge = max(terms.commit_window, terms.response_window + 1 if terms.gold_count else 0)
     for name, window, shortest in (
         (b"commitWindow", terms.commit_window, least),
         (b"revealWindow", terms.reveal_window, least),
-        (b"challengeWindow", terms.challenge_window, shortest),
+        (b"challengeWindow", terms.challenge_window, least_to_challenge),
         (b"responseWindow", terms.response_window, least),
     ):
         require(shortest <= window <= most, "WindowOutOfBounds", name.ljust(32, b"\0"), window, shortest, most)

@@ -114,13 +114,13 @@ def with_consumer(driver: Driver, terms: Terms, rng: Random) -> Terms:
 
 
 def with_audit(terms: Terms, gold: GoldTree, rng: Random) -> Terms:
-    """As a rule with time to open something."""
+    """With a little time to open something, or more."""
     return replace(
         terms,
         gold_root=gold.root,
         gold_count=gold.count,
         audit_bond=rng.choice((1, 2 * 10**9 + 1)),
-        challenge_window=terms.challenge_window + rng.choice((0, SHORT, 2 * SHORT)),
+        challenge_window=max(terms.challenge_window, SHORT + 1) + rng.choice((0, SHORT, 2 * SHORT)),
     )
 
 

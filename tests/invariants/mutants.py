@@ -70,6 +70,7 @@ MUTANTS = (
     ),
     _oracle("a seat's stake need not be whole gwei", "if (terms.seatStake % 1 gwei != 0) revert", "if (false) revert"),
     _oracle("a verification set may be larger than the job", "whole && terms.goldCount <= terms.itemCount", "whole"),
+    _oracle("there is no time to open the verification set", "if (terms.goldCount != 0 &&", "if (seats == 0 &&"),
     # Commit, relayed or not
     _oracle(
         "a worker changes its mind",

@@ -81,6 +81,7 @@ def bad_creation(driver: Driver, rng: Random) -> Move | None:
         return None
     terms, _ = made
     gold = {"gold_root": bytes(32), "gold_count": 0, "audit_bond": 0}
+    without_time = {"commit_window": 8, "challenge_window": 8, "response_window": 8}
     bad = rng.choice(
         (
             {"quorum": terms.seats // 2},
@@ -102,6 +103,7 @@ def bad_creation(driver: Driver, rng: Random) -> Move | None:
             {**gold, "audit_bond": 1},
             {**gold, "gold_root": rng.randbytes(32)},
             {"gold_root": rng.randbytes(32), "gold_count": terms.item_count + 1, "audit_bond": 1},
+            {**without_time, "gold_root": rng.randbytes(32), "gold_count": 1, "audit_bond": 1},
             {"consumer": NOBODY, "callback_gas": 1},
             {"consumer": EVERYBODY[0], "callback_gas": 1_000_001},
             {"data_uri_hash": rng.randbytes(32)},
