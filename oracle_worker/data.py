@@ -105,7 +105,7 @@ def shown_uri(uri: str) -> str:
     """The URI for one line of text: escaped, cut, and without the user, password and query that it may hold."""
     try:
         parts = urlsplit(uri)
-        uri = f"{parts.scheme}://{parts.hostname or ''}{parts.path}"
+        uri = f"{parts.scheme}://{parts.netloc.rpartition('@')[2]}{parts.path}"
     except ValueError:
         pass
     return ascii(uri[:200])[1:-1]

@@ -331,7 +331,7 @@ def test_a_job_larger_than_allowed_or_than_the_disk_is_not_begun(tmp_path: Path,
 
 
 def test_messages_show_no_password_and_no_control_characters() -> None:
-    shown = data.shown_uri("https://user:word@example.org/a\x1b[31m?token=1")
+    shown = data.shown_uri("https://user:word@example.org:8443/a\x1b[31m?token=1")
     assert "word" not in shown
     assert "token" not in shown
     assert "\x1b" not in shown
