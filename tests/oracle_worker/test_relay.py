@@ -247,7 +247,9 @@ def test_a_lane_that_another_job_took_meanwhile_is_no_harm(
 ) -> None:
     one = stage.operator(relay_url=relay.url)
     one.deposit(2 * stage.seat_stake())
-    first, second = drawn(stage, wine, [one]), drawn(stage, wine, [one])
+    first, second = (stage.post(wine, 2, quorum=2) for _ in range(2))
+    for each in (first, second):
+        done(duties.draw(one.roles.signer, each.job))
     monkeypatch.setattr(duties, "_lane", lambda account, job_id, *, relayed: next(account.free_lanes(), None))
     done(one.commit(first))
     done(one.commit(second))
@@ -255,6 +257,7 @@ def test_a_lane_that_another_job_took_meanwhile_is_no_harm(
     poster.post_commits(second)
     with pytest.raises(errors.NothingCommitted):  # skipped: LaneTaken
         poster.post_commits(first)
+    one.deposit(2 * stage.seat_stake())  # what the first job locked is not free for the second
     stage.advance(WINDOW // 2 + 1)
     assert len(done(duties.commit(one.roles.signer, first.job)).receipts) == 1
     view = one.roles.signer.view
