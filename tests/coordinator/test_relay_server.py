@@ -207,9 +207,9 @@ def test_idle_connections_are_bounded_and_make_room_again(server: RelayServer, n
 
 
 def test_a_flood_is_told_to_wait_and_the_next_second_is_anybodys(notebook: Notebook) -> None:
-    with RelayServer(notebook, limits=Limits(rate=5)) as server:  # type: ignore[arg-type]
+    with RelayServer(notebook, limits=Limits(rate=1)) as server:  # type: ignore[arg-type]
         statuses = [post(server).status_code for _ in range(30)]
-        assert statuses[:15] == [202] * 15 and 429 in statuses
+        assert statuses[:3] == [202] * 3 and 429 in statuses
         time.sleep(1)
         assert is_open(server, notebook)
 

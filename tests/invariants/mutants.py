@@ -252,6 +252,7 @@ MUTANTS = (
     _disputes(
         "a challenge is extended though one transaction would do",
         "if (!REGISTRY.model(modelId).stepwise) revert ModelNotStepwise(modelId);",
+        "if (modelId == 0) revert ModelNotStepwise(modelId);",
     ),
     # The verification set
     _disputes(
