@@ -29,16 +29,17 @@ OPENING_GAS = 65_000  # of `begin`, beside its bytes
 STEP_GAS = 90_000  # of `advance`, beside all that follows
 ADDRESS_GAS = 2_300  # to find one chunk
 CHUNK_GAS = 2_600  # to read a chunk for the first time
-SLIDE_GAS = 1_500  # to read on in the program, beside its bytes
-LAYER_GAS = 1_500
-START_GAS = 90  # 128·Σx, a block
-CHANNEL_GAS = 280
-BLOCK_GAS = 170
+SLIDE_GAS = 1_000  # to read on in the program, beside its bytes
+LAYER_GAS = 1_200
+START_GAS = 120  # 128·Σx, a block of inputs
+FOUR_GAS = 680  # four channels, or the last fewer
+BLOCK_GAS = 400  # a block of inputs for each of the four
 STATE_BYTE_GAS = 9  # to hash, copy and publish it
 OUTPUT_GAS = 35_000  # to store one
 OUTPUT_BYTE_GAS = 200
 
-BLOCK = 30  # inputs that the chain multiplies at a time
+FOUR = 4  # channels that the chain computes together
+BLOCK = 30  # inputs that it multiplies at a time
 CHUNK_BYTES = 24_575
 ARGUMENT_BYTES = 164  # of `advance`, beside the state
 
@@ -206,9 +207,9 @@ class _Costs:
             layer = self.network.layers[end.layer]
             count = min(channels, layer.outputs - end.channel)
             record = PREAMBLE + layer.inputs
-            gas += self._layer(layer.inputs, count)
+            gas += _layer_gas(layer.inputs, count)
             program_bytes += LAYER.size + count * record
-            largest = max(largest, record)
+            largest = max(largest, FOUR * record)
             channels -= count
             end = self.after(end, count)
         chunks = -(-self.program_length // CHUNK_BYTES)
@@ -227,23 +228,21 @@ class _Costs:
             layer += 1
         return _Place(layer, channel)
 
-    def _layer(self, inputs: int, count: int) -> int:
-        """Channels of one layer."""
-        blocks, record = -(-inputs // BLOCK), PREAMBLE + inputs
-        slides = 1 + -(-count // max(1, CHUNK_BYTES // record))
-        return (
-            LAYER_GAS
-            + slides * (SLIDE_GAS + max(record, CHUNK_BYTES) // 10)
-            + START_GAS * blocks
-            + count * (CHANNEL_GAS + BLOCK_GAS * blocks)
-        )
-
     def _state_length(self, at: _Place) -> int:
         """Bytes of the state there, or of the output at the end."""
         if at.layer == len(self.network.layers):
             return 4 * self.network.output_length
         layer = self.network.layers[at.layer]
         return STATE.size + layer.inputs + at.channel * (4 if layer.shifts is None else 1)
+
+
+def _layer_gas(inputs: int, count: int) -> int:
+    """Channels of one layer."""
+    blocks, four = -(-inputs // BLOCK), FOUR * (PREAMBLE + inputs)
+    fours = -(-count // FOUR)
+    slides = 1 + -(-fours // max(1, CHUNK_BYTES // four))
+    window = SLIDE_GAS + max(four, CHUNK_BYTES) // 10
+    return LAYER_GAS + START_GAS * blocks + slides * window + fours * (FOUR_GAS + BLOCK_GAS * blocks)
 
 
 def _transaction(length: int, gas: int) -> int:

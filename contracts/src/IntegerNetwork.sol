@@ -33,10 +33,15 @@ library IntegerNetwork {
     uint256 private constant LANES_8 = 0x000000ff0000ff0000ff0000ff0000ff0000ff0000ff0000ff0000ff0000ff00;
     uint256 private constant LANES_16 = 0x0000ff0000ff0000ff0000ff0000ff0000ff0000ff0000ff0000ff0000ff0000;
 
-    /// @dev A network at work. The part of the program that lies in memory goes up to byte `end` of it, and byte 0 would
-    /// be at address `base`: a program longer than its window slides through it, since memory, unlike code, is dear by
-    /// the square. `position` and `channel` say what comes next; `inputs` activations at `x` go into that layer, and
-    /// `made` bytes at `y` have come out of it.
+    /// @dev Four lanes of 64 bits, in which four activations become bytes; and what moves the low bytes of the four
+    /// into one row, the highest lane's first.
+    uint256 private constant ONES = 0x0000000000000001000000000000000100000000000000010000000000000001;
+    uint256 private constant GATHER = 0x1000000000000010000000000000100000000000001;
+
+    /// @dev A network at work. The part of the program that lies in memory goes up to byte `end` of it, and byte 0
+    /// would be at address `base`: a program longer than its window slides through it, since memory, unlike code, is
+    /// dear by the square. `position` and `channel` say what comes next; `inputs` activations at `x` go into that
+    /// layer, and `made` bytes at `y` have come out of it.
     struct Machine {
         address[] chunks;
         uint256 length;
@@ -176,159 +181,146 @@ library IntegerNetwork {
     /// complete, what the layer made is the input of the next one, which begins at `next`.
     function _close(Machine memory machine, uint256 count, uint256 made, uint256 channels, uint256 next) private pure {
         unchecked {
-            machine.channel += count;
-            machine.made += made;
-            if (machine.channel != channels) return;
-            machine.channel = 0;
-            machine.position = next;
-            (machine.x, machine.inputs, machine.y, machine.made) = (machine.y, machine.made, machine.x, 0);
+            count += machine.channel;
+            made += machine.made;
+            if (count < channels) {
+                (machine.channel, machine.made) = (count, made);
+            } else {
+                (machine.position, machine.channel) = (next, 0);
+                (machine.x, machine.inputs, machine.y, machine.made) = (machine.y, made, machine.x, 0);
+            }
         }
     }
 
-    /// @dev Channels of a dense layer, hidden (made are bytes) or the last (made are logits).
+    /// @dev Channels of a dense layer, hidden (each makes a byte) or the last (each makes a logit, four bytes). As many
+    /// as lie in the window are computed at a time, whole fours unless they are the last.
     function _dense(Machine memory machine, uint256 header, uint256 most) private view returns (uint256 count) {
         unchecked {
-            bool hidden = header >> 248 == DENSE;
+            uint256 width = header >> 248 == DENSE ? 1 : 4;
             uint256 record = uint32(header >> 216) + PREAMBLE;
             uint256 channels = uint32(header >> 184);
             uint256 first = machine.position + LAYER_HEADER;
             count = channels - machine.channel;
             if (count > most) count = most;
+
+            uint256 start = _start(machine.x, record - PREAMBLE);
+            uint256 position = first + machine.channel * record;
             uint256 y = machine.y + machine.made;
-            uint256 made = _records(machine, first + machine.channel * record, record, count, y, hidden) - y;
-            _close(machine, count, made, channels, first + channels * record);
-        }
-    }
-
-    /// @dev The channels whose `left` records begin at byte `position` of the program.
-    /// @return y advanced by what they made
-    function _records(Machine memory machine, uint256 position, uint256 record, uint256 left, uint256 y, bool hidden)
-        private
-        view
-        returns (uint256)
-    {
-        unchecked {
-            uint256 x = machine.x;
-            uint256 start = _start(x, record - PREAMBLE);
-            while (left != 0) {
-                uint256 count = left;
+            for (uint256 left = count; left != 0;) {
+                uint256 some = left;
                 if (position + left * record > machine.end) {
-                    if (position + record > machine.end) _slide(machine, position, record);
-                    count = (machine.end - position) / record;
-                    // Whole fours, unless these are the last: what is left over runs one by one.
-                    count = count < left ? (count < 4 ? count : count & ~uint256(3)) : left;
+                    uint256 needed = (left < 4 ? left : 4) * record;
+                    if (position + needed > machine.end) _slide(machine, position, needed);
+                    some = (machine.end - position) / record;
+                    some = some < left ? some & ~uint256(3) : left;
                 }
-                uint256 head = machine.base + position + PREAMBLE - 32;
-                y = hidden
-                    ? _requantised(head, record, count, x, start, y)
-                    : _logits(head, record, count, x, start, y);
-                position += count * record;
-                left -= count;
+                _channels(machine.base + position, record, some, machine.x, start, y, width);
+                position += some * record;
+                y += some * width;
+                left -= some;
             }
-            return y;
+            _close(machine, count, count * width, channels, first + channels * record);
         }
     }
 
-    /// @dev `count` channels of a hidden layer. `head` is where a word's last byte is the last of the first channel's
-    /// bias.
-    /// @return y advanced by one byte a channel
-    function _requantised(uint256 head, uint256 record, uint256 count, uint256 x, uint256 start, uint256 y)
+    /// @dev `count` channels whose records lie at `place`, into `width` bytes each at `y`. They are computed by fours:
+    /// what comes of the up to three that are no channels is written behind the others, and overwritten or ignored.
+    ///
+    /// Where a function ends with `leave` it is so that the compiler does not inline it: what it works with fits the
+    /// stack then.
+    /// @param start where every sum starts: −128·Σx
+    function _channels(uint256 place, uint256 record, uint256 count, uint256 x, uint256 start, uint256 y, uint256 width)
         private
         pure
-        returns (uint256)
-    {
-        unchecked {
-            for (; count > 3; count -= 4) {
-                (uint256 a, uint256 b, uint256 c, uint256 d) = _fourSums(head, record, x, start);
-                head = _requantise(head, record, a, y);
-                head = _requantise(head, record, b, y + 1);
-                head = _requantise(head, record, c, y + 2);
-                head = _requantise(head, record, d, y + 3);
-                y += 4;
-            }
-            for (; count != 0; --count) {
-                head = _requantise(head, record, _oneSum(head, record, x, start), y++);
-            }
-            return y;
-        }
-    }
-
-    /// @dev `count` channels of the last layer, as _requantised.
-    /// @return y advanced by four bytes a channel
-    function _logits(uint256 head, uint256 record, uint256 count, uint256 x, uint256 start, uint256 y)
-        private
-        pure
-        returns (uint256)
-    {
-        unchecked {
-            for (; count > 3; count -= 4) {
-                (uint256 a, uint256 b, uint256 c, uint256 d) = _fourSums(head, record, x, start);
-                head = _storeLogit(head, record, a, y);
-                head = _storeLogit(head, record, b, y + 4);
-                head = _storeLogit(head, record, c, y + 8);
-                head = _storeLogit(head, record, d, y + 12);
-                y += 16;
-            }
-            for (; count != 0; --count) {
-                head = _storeLogit(head, record, _oneSum(head, record, x, start), y);
-                y += 4;
-            }
-            return y;
-        }
-    }
-
-    /// @dev `start` + Σ(w + 128)·x of four channels whose records follow each other.
-    function _fourSums(uint256 head, uint256 record, uint256 x, uint256 start)
-        private
-        pure
-        returns (uint256 a, uint256 b, uint256 c, uint256 d)
     {
         assembly ("memory-safe") {
-            a := start
-            b := start
-            c := start
-            d := start
-            let tail := add(head, sub(record, PREAMBLE))
-            x := sub(x, 2)
-            for { let end := add(x, sub(record, PREAMBLE)) } lt(x, end) { x := add(x, 30) } {
-                let r := mload(x)
-                let p := and(r, LANES_16)
-                let q := and(r, LANES_8)
-                r := and(r, LANES)
-                let w := mload(tail)
-                a := add(a, shr(232, add(add(mul(and(w, LANES), p), mul(and(w, LANES_8), q)),
-                    mul(and(w, LANES_16), r))))
-                let next := add(tail, record)
-                w := mload(next)
-                b := add(b, shr(232, add(add(mul(and(w, LANES), p), mul(and(w, LANES_8), q)),
-                    mul(and(w, LANES_16), r))))
-                next := add(next, record)
-                w := mload(next)
-                c := add(c, shr(232, add(add(mul(and(w, LANES), p), mul(and(w, LANES_8), q)),
-                    mul(and(w, LANES_16), r))))
-                w := mload(add(next, record))
-                d := add(d, shr(232, add(add(mul(and(w, LANES), p), mul(and(w, LANES_8), q)),
-                    mul(and(w, LANES_16), r))))
-                tail := sub(tail, 30)
+            // `begin` + Σ(w + 128)·x of four channels. At `tail` is the word that ends with the first one's record.
+            function dot(tail, stride, activations, behind, begin) -> a, b, c, d {
+                a := begin
+                b := begin
+                c := begin
+                d := begin
+                for { } 1 { } {
+                    let r := mload(activations)
+                    let p := and(r, LANES_16)
+                    let q := and(r, LANES_8)
+                    r := and(r, LANES)
+                    let w := mload(tail)
+                    a := add(a, shr(232, add(mul(p, and(w, LANES)), add(mul(q, and(w, LANES_8)),
+                        mul(r, and(w, LANES_16))))))
+                    let next := add(tail, stride)
+                    w := mload(next)
+                    b := add(b, shr(232, add(mul(p, and(w, LANES)), add(mul(q, and(w, LANES_8)),
+                        mul(r, and(w, LANES_16))))))
+                    next := add(next, stride)
+                    w := mload(next)
+                    c := add(c, shr(232, add(mul(p, and(w, LANES)), add(mul(q, and(w, LANES_8)),
+                        mul(r, and(w, LANES_16))))))
+                    w := mload(add(next, stride))
+                    d := add(d, shr(232, add(mul(p, and(w, LANES)), add(mul(q, and(w, LANES_8)),
+                        mul(r, and(w, LANES_16))))))
+                    tail := sub(tail, 30)
+                    activations := add(activations, 30)
+                    if lt(activations, behind) { continue }
+                    leave
+                }
             }
-        }
-    }
-
-    /// @dev `start` + Σ(w + 128)·x of one channel.
-    function _oneSum(uint256 head, uint256 record, uint256 x, uint256 start) private pure returns (uint256 sum) {
-        assembly ("memory-safe") {
-            sum := start
-            let tail := add(head, sub(record, PREAMBLE))
-            x := sub(x, 2)
-            for { let end := add(x, sub(record, PREAMBLE)) } lt(x, end) { x := add(x, 30) } {
-                let p := mload(x)
-                let w := mload(tail)
-                let product := mul(and(w, LANES), and(p, LANES_16))
-                product := add(product, mul(and(w, LANES_8), and(p, LANES_8)))
-                product := add(product, mul(and(w, LANES_16), and(p, LANES)))
-                sum := add(sum, shr(232, product))
-                tail := sub(tail, 30)
+            function biased(sum, preamble) -> whole {
+                whole := add(sum, signextend(3, preamble))
             }
+            // sum / 2^shift with 24 binary places. What is below zero could not round to more: it becomes zero first.
+            function scaled(sum, preamble) -> product {
+                product := shl(sub(24, byte(27, preamble)), mul(sum, sgt(sum, 0)))
+            }
+            // Four activations, clamp(round_half_even((sum + bias) / 2^shift), 0, 255), without a branch: the word's
+            // first bytes. Adding a half less the last place, and that place too if the quotient is odd, rounds half
+            // to even. A quotient beyond 255 carries into its lane's bit 40, which fills the low byte. No lane reaches
+            // the next, not even of what is no channel: its sum is below 2^34, scaled below 2^58.
+            function requantised(head, stride, a, b, c, d) -> four {
+                let preamble := mload(head)
+                four := scaled(biased(a, preamble), preamble)
+                head := add(head, stride)
+                preamble := mload(head)
+                four := or(shl(64, four), scaled(biased(b, preamble), preamble))
+                head := add(head, stride)
+                preamble := mload(head)
+                four := or(shl(64, four), scaled(biased(c, preamble), preamble))
+                preamble := mload(add(head, stride))
+                four := or(shl(64, four), scaled(biased(d, preamble), preamble))
+                four := shr(24, add(add(four, mul(ONES, 0x7fffff)), and(shr(24, four), ONES)))
+                four := and(four, mul(ONES, 0xffffffffff))
+                let beyond := and(add(four, mul(ONES, 0xffffffff00)), shl(40, ONES))
+                four := or(four, sub(shr(32, beyond), shr(40, beyond)))
+                four := shl(56, mul(and(four, mul(ONES, 0xff)), GATHER))
+                leave
+            }
+            // `head` is where a word's last byte is the last of the first channel's bias.
+            function fours(head, end, stride, activations, behind, begin, to, size) {
+                for { } 1 { } {
+                    let a, b, c, d := dot(sub(add(head, stride), PREAMBLE), stride, activations, behind, begin)
+                    switch size
+                    case 1 {
+                        mstore(to, requantised(head, stride, a, b, c, d))
+                        head := add(head, mul(3, stride))
+                    }
+                    default {
+                        mstore(to, shl(224, biased(a, mload(head))))
+                        head := add(head, stride)
+                        mstore(add(to, 4), shl(224, biased(b, mload(head))))
+                        head := add(head, stride)
+                        mstore(add(to, 8), shl(224, biased(c, mload(head))))
+                        head := add(head, stride)
+                        mstore(add(to, 12), shl(224, biased(d, mload(head))))
+                    }
+                    head := add(head, stride)
+                    to := add(to, shl(2, size))
+                    if lt(head, end) { continue }
+                    leave
+                }
+            }
+            let head := sub(add(place, PREAMBLE), 32)
+            x := sub(x, 2)
+            fours(head, add(head, mul(count, record)), record, x, add(x, sub(record, PREAMBLE)), start, y, width)
         }
     }
 
@@ -345,30 +337,6 @@ library IntegerNetwork {
                 start := sub(start, mod(p, 0xffffff))
             }
             start := shl(7, start)
-        }
-    }
-
-    /// @dev One hidden activation: clamp(round_half_even((sum + bias) / 2^shift), 0, 255), without a branch. What is
-    /// below zero is set to zero first, since it could not round to more. Adding 2^(shift−1) − 1, and one more if the
-    /// quotient is odd, rounds half to even; a shift of 0 adds nothing.
-    function _requantise(uint256 head, uint256 record, uint256 sum, uint256 y) private pure returns (uint256 next) {
-        assembly ("memory-safe") {
-            let preamble := mload(head)
-            let shift := byte(27, preamble)
-            sum := add(sum, signextend(3, preamble))
-            sum := mul(sum, sgt(sum, 0))
-            let odd := and(shr(shift, sum), 1)
-            sum := shr(shift, add(sum, shr(1, add(sub(shl(shift, 1), 1), odd))))
-            mstore8(y, or(sum, sub(0, gt(sum, 255))))
-            next := add(head, record)
-        }
-    }
-
-    /// @dev One logit, into four bytes; the 28 after them are overwritten too.
-    function _storeLogit(uint256 head, uint256 record, uint256 sum, uint256 y) private pure returns (uint256 next) {
-        assembly ("memory-safe") {
-            mstore(y, shl(224, add(sum, signextend(3, mload(head)))))
-            next := add(head, record)
         }
     }
 

@@ -124,7 +124,8 @@ contract ModelRegistry is IModelRegistry {
         try this.execute{gas: executionGasLimit}(modelId, row) {
             return before - gasleft();
         } catch {
-            // The model is to blame only if it had the whole limit, when at least 1/63 of that is left here, and took it.
+            // The model is to blame only if it was given the whole limit (then 1/63 of that at least is left here) and
+            // took it (then it was not refused for being too deep in the stack of calls).
             if (gasleft() < executionGasLimit / 63 || before - gasleft() < executionGasLimit) {
                 revert NotEnoughGasToMeasure(before);
             }
@@ -226,10 +227,12 @@ contract ModelRegistry is IModelRegistry {
     }
 
     function _chunks(bytes32 modelId, Entry storage entry) private view returns (address[] memory chunks) {
-        chunks = new address[]((entry.programLength + IntegerNetwork.CHUNK - 1) / IntegerNetwork.CHUNK);
-        chunks[0] = entry.firstChunk;
-        for (uint256 i = 1; i < chunks.length; ++i) {
-            chunks[i] = _furtherChunks[modelId][i];
+        unchecked {
+            chunks = new address[]((entry.programLength + IntegerNetwork.CHUNK - 1) / IntegerNetwork.CHUNK);
+            chunks[0] = entry.firstChunk;
+            for (uint256 i = 1; i < chunks.length; ++i) {
+                chunks[i] = _furtherChunks[modelId][i];
+            }
         }
     }
 
@@ -257,8 +260,8 @@ contract ModelRegistry is IModelRegistry {
         emit ChunkStored(chunkId, chunk, piece.length);
     }
 
-    /// @dev Under a salt of its own: one for each execution, and none of them a chunk's. In code, since in storage a word
-    /// of zeros would cost less than another and gas would depend on the row.
+    /// @dev Under a salt of its own: one for each execution, and none of them a chunk's. In code, since in storage a
+    /// word of zeros would cost less than another and gas would depend on the row.
     function _storeOutput(bytes memory output, bytes32 salt) private returns (address made) {
         made = IntegerNetwork.create(bytes.concat(IntegerNetwork.creationPrefix(output.length), output), salt);
         if (made == address(0)) revert ChunkNotWritten(output.length);

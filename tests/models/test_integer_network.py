@@ -123,15 +123,15 @@ def chain() -> ReceiptChain:
 
 
 @pytest.mark.parametrize(
-    ("widths", "most_registration", "most_execution"),
+    ("widths", "most_registration", "most_recorded"),
     [
-        ([13, 32, 16, 3], 600_000, 32_000),
-        ([64, 128, 64, 10], 4_800_000, 146_000),
-        ([240, 90, 10], 6_000_000, 6 * 22_500),
+        ([13, 32, 16, 3], 600_000, 30_000),
+        ([64, 128, 64, 10], 4_800_000, 128_000),
+        ([240, 90, 10], 6_000_000, 117_000),
     ],
 )
 def test_gas_stays_within_its_budget_and_the_recorded_gas_covers_a_cold_execution(
-    chain: ReceiptChain, widths: list[int], most_registration: int, most_execution: int
+    chain: ReceiptChain, widths: list[int], most_registration: int, most_recorded: int
 ) -> None:
     network = constant_network(widths)
     program = compile_network(network)
@@ -140,7 +140,45 @@ def test_gas_stays_within_its_budget_and_the_recorded_gas_covers_a_cold_executio
     execution = chain.gas_of(chain.registry, call) - intrinsic_gas(call)
     print(f"{widths}: register {registration}, execute {execution}, {execution / network.macs:.2f} a MAC")
     assert registration <= most_registration
-    assert execution <= most_execution
     answer = chain.read(chain.registry, chain.abi.calldata("model", model_id(program)))
     recorded = decode(["uint256"] * 4 + ["bool"], answer)[2]
-    assert execution <= recorded <= execution + 6_000
+    assert execution <= recorded <= min(execution + 6_000, most_recorded)
+
+
+@pytest.mark.parametrize("widths", [[100, 100], [128, 80], [784, 128], [1_000, 20]])
+def test_a_dense_layer_of_ten_thousand_macs_and_more_takes_at_most_six_gas_a_mac(
+    registry: Registry, widths: list[int]
+) -> None:
+    network = constant_network(widths)
+    model = registry.register(compile_network(network))
+    assert registry.call("measure", model) <= 6 * network.macs
+
+
+def test_layers_of_any_number_of_channels_are_computed_by_fours(registry: Registry) -> None:
+    """One to nine channels, hidden and last: what is computed beyond the last channel shows nowhere."""
+    rng = np.random.default_rng(37)
+    for inputs, hidden, outputs in itertools.product((1, 30, 64), range(1, 10), range(1, 6)):
+        layers: list[Dense] = []
+        for count, width in ((hidden, inputs), (outputs, hidden)):
+            weights = rng.integers(-63, 64, (count, width)).astype(np.int8)
+            shifts = None if layers else rng.integers(0, 13, count).astype(np.uint8)
+            layers.append(Dense(weights, rng.integers(-9_999, 9_999, count).astype(np.int32), shifts))
+        network = IntegerNetwork(tuple(layers))
+        rows = hazard_rows(network, 6, rng)
+        model = registry.register(compile_network(network))
+        assert [registry.execute(model, row) for row in rows] == expected_outputs(network, rows)
+
+
+@pytest.mark.parametrize("shift", range(25))
+def test_requantisation_is_exact_around_every_tie_and_both_ends_of_a_byte(registry: Registry, shift: int) -> None:
+    """One input, weight 0: the bias alone is the sum. Each hidden activation is read back as a logit of its own."""
+    limit = (1 << 24) - 1
+    points = {quotient << shift for quotient in (-1, 0, 1, 2, 3, 127, 128, 254, 255, 256, 257)}
+    near = {point + half + step for point in points for half in (0, 1 << shift >> 1) for step in (-1, 0, 1)}
+    biases = np.array(sorted(value for value in near | {limit, -limit} if abs(value) <= limit), np.int32)
+    count = len(biases)
+    hidden = Dense(np.zeros((count, 1), np.int8), biases, np.full(count, shift, np.uint8))
+    network = IntegerNetwork((hidden, Dense(np.eye(count, dtype=np.int8), np.zeros(count, np.int32), None)))
+    row = np.array([[7]], np.uint8)
+    model = registry.register(compile_network(network))
+    assert [registry.execute(model, row[0])] == expected_outputs(network, row)

@@ -7,9 +7,9 @@ pragma solidity 0.8.37;
 /// chunk's and a state's). docs/program.md has the encoding of programs and states.
 ///
 /// Any execution may be carried out in steps, by anybody, from any state that it has reached: `begin` it, `advance` it
-/// until it is finished, read `outputOf`. Only hashes of states are stored; each is published by an event. A model whose
-/// execution passes executionGasLimit is *stepwise*: it can be used when its row of 255s has been executed in steps,
-/// which is how its gas is measured.
+/// until it is finished, read `outputOf`. Only hashes of states are stored; each is published by an event. A model
+/// whose execution passes executionGasLimit is *stepwise*: it can be used when its row of 255s has been executed in
+/// steps, which is how its gas is measured.
 interface IModelRegistry {
     /// @param rowLength bytes in an input row
     /// @param outputLength logits in an output; the output itself is 4 bytes a logit, int32, big endian
@@ -65,7 +65,8 @@ interface IModelRegistry {
     error ExecutionGasLimitTooHigh(uint256 limit, uint256 most);
     /// @notice A chunk holds 1 to `most` bytes of program.
     error ChunkLengthOutOfRange(uint256 length, uint256 most);
-    /// @notice A chunk or an output could not be written; almost always the transaction's gas ran short (200 gas a byte).
+    /// @notice A chunk or an output could not be written; almost always the transaction's gas ran short (200 gas a
+    /// byte).
     error ChunkNotWritten(uint256 length);
     /// @notice No chunk of this id was stored here: call `storeChunk` first.
     error UnknownChunk(bytes32 chunkId);
