@@ -1,0 +1,1 @@
+"""What people look at: records read from the projection, kept cheap at any number of jobs."""
