@@ -73,6 +73,8 @@ class Daemon:
         )
         self._follow(JobStore(settings.database, self._source))
         self.health = Health(started_at=time.time())
+        self.clock: Clock | None = None
+        """Of the last look at the chain that succeeded."""
 
     def close(self) -> None:
         """Give the projection back."""
@@ -91,6 +93,7 @@ class Daemon:
         clock = self._watcher.catch_up(stop.is_set if stop else lambda: False)
         if stop is not None and stop.is_set():
             return
+        self.clock = clock
         views = self.store.open_views()
         if self.settings.worker is not None:
             self._dispatch(views, clock)

@@ -1,7 +1,8 @@
 """The projection in SQLite: every event of the oracle up to the confirmed block, and the jobs folded from them.
 
-Only events are of record. What a job looks like is folded from them on demand (coordinator.job_view), so forgetting the
-blocks after N is deleting the rows after N, and nothing else can be left behind. The file is deletable: whatever is wrong
+Only events are of record. What a job looks like is folded from them on demand (coordinator.job_view), and what is looked up
+across jobs is rows that follow from them (coordinator.job_index): so forgetting the blocks after N is deleting the rows
+after N, and nothing else can be left behind. The file is deletable: whatever is wrong
 with it (damage, another schema, another chain), it is moved aside and the chain is read again.
 """
 
@@ -12,7 +13,9 @@ import logging
 import os
 import sqlite3
 import threading
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+import time
+from collections import deque
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import wraps
@@ -22,61 +25,28 @@ from typing import Any, Concatenate, ParamSpec, TypeVar
 
 import sqlalchemy as sql
 from eth_typing import ChecksumAddress
+from eth_utils.address import to_canonical_address
 from sqlalchemy.exc import DatabaseError
 
+from contracts.job import Terms
 from contracts.stake import Account, bonded_before
+from coordinator import job_index
+from coordinator import store_tables as tables
 from coordinator.event_log import Block, Event, args_from_json, args_to_json
 from coordinator.job_view import BrokenHistory, JobView, fold
 
 log = logging.getLogger(__name__)
 
-SCHEMA_VERSION = 2
+SCHEMA_VERSION = 3
 """Raise it whenever tables, arguments or their encoding change: an older file is then read anew from the chain."""
 RECENT_BLOCKS = 512
 """Blocks without events are remembered this far back, to find where a reorganisation left the chain we knew."""
+REMEMBERED_REWINDS = 64
 DELIVERY_BLOCKS = 300
 """So many blocks after a job's last event its consumer is given up on: some refuse for ever, and no job shall stay open for
 that."""
 STAKE_EVENTS = ("StakeDeposited", "StakeUnbonded", "Committed", "SeatsReleased")
 """The events that tell what a worker has bonded: forfeits are told for each seat, and commits how many there are."""
-
-_metadata = sql.MetaData()
-_identity = sql.Table(
-    "identity", _metadata, sql.Column("name", sql.Text, primary_key=True), sql.Column("value", sql.Text, nullable=False)
-)
-_blocks = sql.Table(
-    "blocks",
-    _metadata,
-    sql.Column("number", sql.Integer, primary_key=True),
-    sql.Column("hash", sql.LargeBinary, nullable=False),
-    sql.Column("parent", sql.LargeBinary, nullable=False),
-    sql.Column("time", sql.Integer, nullable=False),
-)
-_events = sql.Table(
-    "events",
-    _metadata,
-    sql.Column("block", sql.ForeignKey("blocks.number"), primary_key=True),
-    sql.Column("log_index", sql.Integer, primary_key=True),
-    sql.Column("name", sql.Text, nullable=False),
-    sql.Column("job_id", sql.LargeBinary, index=True),
-    sql.Column("transaction", sql.LargeBinary, nullable=False),
-    sql.Column("args", sql.Text, nullable=False),
-)
-_actors = sql.Table(
-    "actors",
-    _metadata,
-    sql.Column("block", sql.Integer, primary_key=True),
-    sql.Column("log_index", sql.Integer, primary_key=True),
-    sql.Column("actor", sql.Text, primary_key=True, index=True),
-    sql.ForeignKeyConstraint(["block", "log_index"], ["events.block", "events.log_index"]),
-)
-_jobs = sql.Table(
-    "jobs",
-    _metadata,
-    sql.Column("job_id", sql.LargeBinary, primary_key=True),
-    sql.Column("created_block", sql.Integer, nullable=False),
-    sql.Column("closed_block", sql.Integer),  # from which on nothing is left to happen
-)
 
 _DAMAGE = {sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB, sqlite3.SQLITE_SCHEMA}
 
@@ -159,6 +129,8 @@ class JobStore:
         self._views: dict[bytes, JobView | None] = {}
         self._bonded: dict[str, list[tuple[int, int]]] | None = None
         self._counts: dict[tuple[bytes, str], int] = {}
+        self._revision = time.time_ns() // 1_000_000  # beyond that of any store before this one
+        self._forgotten: deque[tuple[int, int]] = deque(maxlen=REMEMBERED_REWINDS)
         self._writer = _lock_file(path)
         try:
             self._engine = self._open(rebuild)
@@ -183,49 +155,81 @@ class JobStore:
     def record(self, blocks: Sequence[Block], events: Sequence[Event]) -> None:
         """Add what follows the cursor: `blocks`, ascending, with every block that has `events`. All or nothing."""
         changed = {event.job_id for event in events if event.job_id is not None}
+        created = [event for event in events if event.name == "JobCreated"]
+        before = self._load_jobs(changed - {event.job_id for event in created})
+        cursor = self.cursor()
         with self._engine.begin() as connection:
-            connection.execute(sql.insert(_blocks), [_block_row(block) for block in blocks])
+            connection.execute(sql.insert(tables.blocks), [_block_row(block) for block in blocks])
             if events:
-                connection.execute(sql.insert(_events), [_event_row(event) for event in events])
+                connection.execute(sql.insert(tables.events), [_event_row(event) for event in events])
             if acting := [row for event in events for row in _actor_rows(event)]:
-                connection.execute(sql.insert(_actors), acting)
-            created = [event for event in events if event.name == "JobCreated"]
+                connection.execute(sql.insert(tables.actors), acting)
             if created:
-                rows = [{"job_id": event.job_id, "created_block": event.block} for event in created]
-                connection.execute(sql.insert(_jobs), rows)
+                connection.execute(sql.insert(tables.jobs), [_job_row(event) for event in created])
+            job_index.enter(connection, events, before)
             for job_id in changed:
-                connection.execute(sql.update(_jobs).where(_jobs.c.job_id == job_id).values(closed_block=None))
-            old = blocks[-1].number - RECENT_BLOCKS
-            kept = sql.select(_events.c.block)
-            connection.execute(sql.delete(_blocks).where(_blocks.c.number < old, _blocks.c.number.not_in(kept)))
+                connection.execute(
+                    sql.update(tables.jobs).where(tables.jobs.c.job_id == job_id).values(closed_block=None)
+                )
+            first = cursor.number - RECENT_BLOCKS if cursor else 0  # what is older was pruned before
+            old = tables.blocks.c.number.between(first, blocks[-1].number - RECENT_BLOCKS - 1)
+            is_kept = sql.exists().where(tables.events.c.block == tables.blocks.c.number)
+            connection.execute(sql.delete(tables.blocks).where(old, ~is_kept))
         for job_id in changed:
             self._views.pop(job_id, None)
         self._add_stake(events)
+        self._revision += 1
 
     @_guarded
     def rewind(self, number: int) -> None:
         """Forget every block after `number`."""
         with self._engine.begin() as connection:
-            connection.execute(sql.delete(_actors).where(_actors.c.block > number))
-            connection.execute(sql.delete(_events).where(_events.c.block > number))
-            connection.execute(sql.delete(_blocks).where(_blocks.c.number > number))
-            connection.execute(sql.delete(_jobs).where(_jobs.c.created_block > number))
-            connection.execute(sql.update(_jobs).where(_jobs.c.closed_block > number).values(closed_block=None))
+            job_index.forget(connection, number)
+            connection.execute(sql.delete(tables.actors).where(tables.actors.c.block > number))
+            connection.execute(sql.delete(tables.events).where(tables.events.c.block > number))
+            connection.execute(sql.delete(tables.blocks).where(tables.blocks.c.number > number))
+            connection.execute(sql.delete(tables.jobs).where(tables.jobs.c.created_block > number))
+            connection.execute(
+                sql.update(tables.jobs).where(tables.jobs.c.closed_block > number).values(closed_block=None)
+            )
         self._views.clear()
         self._bonded = None
+        self._revision += 1
+        self._forgotten.append((self._revision, number))
 
     # ---- Where it stands ----
 
     @_guarded
     def cursor(self) -> Block | None:
         """The last recorded block; None before the first."""
-        row = self._first(sql.select(_blocks).order_by(_blocks.c.number.desc()).limit(1))
+        row = self._first(sql.select(tables.blocks).order_by(tables.blocks.c.number.desc()).limit(1))
         return None if row is None else Block(row.number, row.hash, row.parent, row.time)
+
+    @property
+    def revision(self) -> int:
+        """Grows with everything that is recorded or forgotten, and with each opening of the file."""
+        return self._revision
+
+    @_guarded
+    def rewound_since(self, revision: int) -> int | None:
+        """The lowest block that was gone back to after `revision`; None if there was no going back."""
+        return min((number for at, number in self._forgotten if at > revision), default=None)
+
+    @contextmanager
+    def standing_still(self) -> Iterator[None]:
+        """Nothing is recorded or forgotten within: what several methods say fits together."""
+        with self._lock:
+            yield
+
+    @_guarded
+    def rows(self, query: sql.Select[Any]) -> Sequence[Any]:
+        """What a query of coordinator.store_tables gives."""
+        return self._all(query)
 
     @_guarded
     def known_blocks(self) -> list[tuple[int, bytes]]:
         """(number, hash) of every remembered block, ascending."""
-        rows = self._all(sql.select(_blocks.c.number, _blocks.c.hash).order_by(_blocks.c.number))
+        rows = self._all(sql.select(tables.blocks.c.number, tables.blocks.c.hash).order_by(tables.blocks.c.number))
         return [(row.number, row.hash) for row in rows]
 
     # ---- Jobs ----
@@ -233,8 +237,8 @@ class JobStore:
     @_guarded
     def open_views(self) -> list[JobView]:
         """Every job that still needs something, oldest first. A job whose events make no sense is left out and logged."""
-        query = sql.select(_jobs.c.job_id).where(_jobs.c.closed_block.is_(None))
-        ids = [row.job_id for row in self._all(query.order_by(_jobs.c.created_block, _jobs.c.job_id))]
+        query = sql.select(tables.jobs.c.job_id).where(tables.jobs.c.closed_block.is_(None))
+        ids = [row.job_id for row in self._all(query.order_by(tables.jobs.c.created_block, tables.jobs.c.job_id))]
         self._fold_missing([job_id for job_id in ids if job_id not in self._views])
         views = [view for job_id in ids if (view := self._views[job_id]) is not None]
         head = cursor.number if (cursor := self.cursor()) else 0
@@ -248,27 +252,52 @@ class JobStore:
         """One job, open or closed; None if no such job is recorded. Raises BrokenHistory."""
         if (known := self._views.get(job_id)) is not None:
             return known
-        events = self._load(sql.select(_events).where(_events.c.job_id == job_id))
+        events = self._load(sql.select(tables.events).where(tables.events.c.job_id == job_id))
         return fold(events) if events else None
 
     @_guarded
     def job_ids(self, limit: int = 100, *, before_block: int | None = None) -> list[bytes]:
         """The newest jobs' ids, newest first; with `before_block`, of those created before it."""
-        query = sql.select(_jobs.c.job_id).order_by(_jobs.c.created_block.desc(), _jobs.c.job_id).limit(limit)
+        query = (
+            sql.select(tables.jobs.c.job_id)
+            .order_by(tables.jobs.c.created_block.desc(), tables.jobs.c.job_id)
+            .limit(limit)
+        )
         if before_block is not None:
-            query = query.where(_jobs.c.created_block < before_block)
+            query = query.where(tables.jobs.c.created_block < before_block)
         return [row.job_id for row in self._all(query)]
 
     @_guarded
     def history(self, *, job_id: bytes | None = None, actor: str | None = None, limit: int = 1000) -> list[Event]:
         """What happened, oldest first: the last `limit` events, of one job or of one address if given."""
-        query = sql.select(_events)
+        query = sql.select(tables.events)
         if job_id is not None:
-            query = query.where(_events.c.job_id == job_id)
+            query = query.where(tables.events.c.job_id == job_id)
         if actor is not None:
-            same = (_actors.c.block == _events.c.block) & (_actors.c.log_index == _events.c.log_index)
-            query = query.join(_actors, same).where(_actors.c.actor == actor)
+            same = (tables.actors.c.block == tables.events.c.block) & (
+                tables.actors.c.log_index == tables.events.c.log_index
+            )
+            query = query.join(tables.actors, same).where(tables.actors.c.actor == actor)
         return self._load(query, last=limit)
+
+    @_guarded
+    def events_after(
+        self, block: int, log_index: int, limit: int, condition: sql.ColumnElement[bool] | None = None
+    ) -> list[Event]:
+        """The first `limit` events after this place in the chain, oldest first; of those that meet a condition, if given."""
+        place = tables.events.c.block, tables.events.c.log_index
+        query = sql.select(tables.events).where(sql.tuple_(*place) > sql.tuple_(block, log_index))
+        return self._load(query if condition is None else query.where(condition), first=limit)
+
+    @_guarded
+    def block_hashes(self, numbers: Iterable[int]) -> dict[int, bytes]:
+        """The hashes of those of these blocks that are remembered: every block with an event is."""
+        wanted, found = sorted(set(numbers)), {}
+        for start in range(0, len(wanted), 500):
+            columns = sql.select(tables.blocks.c.number, tables.blocks.c.hash)
+            rows = self._all(columns.where(tables.blocks.c.number.in_(wanted[start : start + 500])))
+            found.update({row.number: row.hash for row in rows})
+        return found
 
     # ---- Stake ----
 
@@ -308,10 +337,10 @@ class JobStore:
                 aside = _move_aside(self.path)
                 log.warning("%s: %s; moved to %s, the chain is read anew", self.path, reason, aside)
             with engine.begin() as connection:
-                if not sql.inspect(connection).has_table(_identity.name):
-                    _metadata.create_all(connection)
+                if not sql.inspect(connection).has_table(tables.identity.name):
+                    tables.metadata.create_all(connection)
                     rows = [{"name": name, "value": value} for name, value in self.source.identity().items()]
-                    connection.execute(sql.insert(_identity), rows)
+                    connection.execute(sql.insert(tables.identity), rows)
         return engine
 
     def _all(self, query: sql.Select[Any]) -> Sequence[Any]:
@@ -322,24 +351,35 @@ class JobStore:
         with self._engine.connect() as connection:
             return connection.execute(query).first()
 
-    def _load(self, query: sql.Select[Any], last: int | None = None) -> list[Event]:
-        query = query.add_columns(_blocks.c.time).join(_blocks, _blocks.c.number == _events.c.block)
-        query = query.order_by(_events.c.block.desc(), _events.c.log_index.desc()).limit(last)
+    def _load(self, query: sql.Select[Any], last: int | None = None, first: int | None = None) -> list[Event]:
+        """The events of a query in the chain's order: all of them, or only the last or first so many."""
+        query = query.add_columns(tables.blocks.c.time).join(
+            tables.blocks, tables.blocks.c.number == tables.events.c.block
+        )
+        place = tables.events.c.block, tables.events.c.log_index
+        if last is None:
+            query = query.order_by(*place).limit(first)
+        else:
+            query = query.order_by(*(column.desc() for column in place)).limit(last)
         try:
-            return [_event(row) for row in reversed(self._all(query))]
+            events = [_event(row) for row in self._all(query)]
+            return events if last is None else events[::-1]
         except (ValueError, AttributeError, TypeError) as error:
             raise StoreDamaged(self.path, f"an event that cannot be read: {error}") from error
 
     def _fold_missing(self, ids: Sequence[bytes]) -> None:
-        for start in range(0, len(ids), 500):  # SQLite bounds the variables of one statement
-            batch = ids[start : start + 500]
-            query = sql.select(_events).where(_events.c.job_id.in_(batch))
-            events = sorted(
-                self._load(query), key=lambda event: event.job_id or b""
-            )  # stable: order within a job stays
-            for job_id, of_job in groupby(events, key=lambda event: event.job_id):
-                assert job_id is not None  # by the query
-                self._views[job_id] = _fold_or_none(job_id, of_job)
+        events = sorted(self._load_jobs(ids), key=lambda event: event.job_id or b"")  # stable: order within a job stays
+        for job_id, of_job in groupby(events, key=lambda event: event.job_id):
+            assert job_id is not None  # by the query
+            self._views[job_id] = _fold_or_none(job_id, of_job)
+
+    def _load_jobs(self, ids: Collection[bytes]) -> list[Event]:
+        """All events of these jobs; each job's in the chain's order."""
+        wanted, events = list(ids), []
+        for start in range(0, len(wanted), 500):  # SQLite bounds the variables of one statement
+            batch = wanted[start : start + 500]
+            events += self._load(sql.select(tables.events).where(tables.events.c.job_id.in_(batch)))
+        return events
 
     def _close(self, blocks: Mapping[bytes, int]) -> None:
         """Look no longer at these jobs; by id, the block from which on nothing is left to happen."""
@@ -347,14 +387,16 @@ class JobStore:
             return
         with self._engine.begin() as connection:
             for job_id, number in blocks.items():
-                connection.execute(sql.update(_jobs).where(_jobs.c.job_id == job_id).values(closed_block=number))
+                connection.execute(
+                    sql.update(tables.jobs).where(tables.jobs.c.job_id == job_id).values(closed_block=number)
+                )
         for job_id in blocks:
             del self._views[job_id]
 
     def _stakes(self) -> dict[str, list[tuple[int, int]]]:
         if self._bonded is None:
             self._bonded, self._counts = {}, {}
-            self._add_stake(self._load(sql.select(_events).where(_events.c.name.in_(STAKE_EVENTS))))
+            self._add_stake(self._load(sql.select(tables.events).where(tables.events.c.name.in_(STAKE_EVENTS))))
         return self._bonded
 
     def _add_stake(self, events: Iterable[Event]) -> None:
@@ -364,6 +406,8 @@ class JobStore:
             if event.name == "Committed":
                 self._counts[event.args["jobId"], event.args["worker"]] = event.args["seats"]
             for worker, change in self._stake_changes(event):
+                if change == 0:
+                    continue  # most seats lose nothing
                 checkpoints = self._bonded.setdefault(worker, [])
                 after = (checkpoints[-1][1] if checkpoints else 0) + change
                 if checkpoints and checkpoints[-1][0] == event.block:
@@ -412,6 +456,16 @@ def _event_row(event: Event) -> dict[str, Any]:
     }
 
 
+def _job_row(event: Event) -> dict[str, Any]:
+    return {
+        "job_id": event.job_id,
+        "created_block": event.block,
+        "created_at": event.time,
+        "requester": to_canonical_address(event.args["requester"]),
+        "model_id": Terms.of_tuple(event.args["terms"]).model_id,
+    }
+
+
 def _actor_rows(event: Event) -> list[dict[str, Any]]:
     place = {"block": event.block, "log_index": event.log_index}
     return [{**place, "actor": actor} for actor in dict.fromkeys(event.actors)]
@@ -443,17 +497,17 @@ def _what_is_wrong(engine: sql.Engine, source: Source) -> str | None:
         verdict = str(connection.exec_driver_sql("PRAGMA quick_check(1)").scalar())
         if verdict != "ok":
             return f"it is damaged ({verdict.splitlines()[0]})"
-        tables = set(sql.inspect(connection).get_table_names())
-        if not tables:
+        have = set(sql.inspect(connection).get_table_names())
+        if not have:
             return None
-        if _identity.name not in tables:
+        if tables.identity.name not in have:
             return "it is some other database"
-        rows = connection.execute(sql.select(_identity.c.name, _identity.c.value)).all()
+        rows = connection.execute(sql.select(tables.identity.c.name, tables.identity.c.value)).all()
         said, expected = {row.name: row.value for row in rows}, source.identity()
         differing = next((name for name in expected if said.get(name) != expected[name]), None)
         if differing is not None:
             return f"it is for {differing} {said.get(differing)}, not {expected[differing]}"
-        missing = set(_metadata.tables) - tables
+        missing = set(tables.metadata.tables) - have
         return f"it lacks the table {sorted(missing)[0]}" if missing else None
 
 

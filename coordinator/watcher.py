@@ -89,9 +89,10 @@ class Watcher:
     # ---- Reorganisations ----
 
     def _rewind_to_common_ancestor(self, head: Block) -> None:
-        known = self.store.known_blocks()
-        if not known or self._is_on_chain(*known[-1], head):
+        cursor = self.store.cursor()
+        if cursor is None or self._is_on_chain(cursor.number, cursor.hash, head):
             return
+        known = self.store.known_blocks()
         shared = bisect_right(
             range(len(known)), 0, key=lambda place: 0 if self._is_on_chain(*known[place], head) else 1
         )

@@ -20,6 +20,7 @@ from coordinator.cli.failures import ExitCode, Refusal
 from coordinator.cli.job_log import read_events, read_job, topic_of
 from coordinator.cli.output import Seconds, Time, Wei, moment, shown
 from coordinator.event_log import Event
+from coordinator.explorer.job_record import next_step, phase_times
 from coordinator.job_view import Accusation, JobSeat, JobView
 
 JobId = Annotated[str, typer.Argument(metavar="JOB", help="The job's id, 0x and 64 hex digits.")]
@@ -124,7 +125,7 @@ def describe(view: JobView, head: Head) -> dict[str, Any]:
         "job_id": view.job_id,
         "phase": phase,
         "phase_ends": Time(phase_end(view, head)) if phase_end(view, head) else None,
-        "next": _next(phase, view),
+        "next": next_step(phase, view),
         "outcome": state.outcome,
         "root": state.root if state.outcome is Outcome.ACCEPTED else None,
         "requester": view.job.requester,
@@ -185,21 +186,6 @@ def _row(event: Event, state: JobState, head: Head) -> dict[str, Any]:
     }
 
 
-def _next(phase: Phase, view: JobView) -> str:
-    if phase is Phase.DRAWING:
-        return f"anyone calls draw once block {jobs.seed_block(view.state)} is past"
-    if phase is Phase.SETTLING:
-        took_place = view.state.granted_seats >= view.terms.quorum
-        why = "a root has won" if view.winner else "no root has won" if took_place else "it found no jury in time"
-        return f"every window is over and {why}: anyone calls `quorate job settle`"
-    return {
-        Phase.COMMITTING: "drawn workers run the model and seal their roots",
-        Phase.REVEALING: "workers open what they sealed",
-        Phase.CHALLENGING: "anyone refutes a wrong root, or demands to see into it",
-        Phase.SETTLED: "seats, bounties and bonds are released; what is credited is taken with `quorate stake withdraw`",
-    }[phase]
-
-
 def _refusal(selector: bytes) -> str:
     """Why a signed commitment was passed over."""
     names = {made.selector: made.name for made in errors.every()}
@@ -223,15 +209,6 @@ def _audit(view: JobView) -> str | None:
 
 def _phases(view: JobView) -> list[dict[str, Any]]:
     """Each phase with when it began and ends; later ones only as far as the clock decides them."""
-    wanted = view.terms
-    times = [(Phase.DRAWING, view.created_at, view.drawn_at)]
-    if view.drawn_at:
-        committed = view.commit_ended_at or view.drawn_at + wanted.commit_window
-        revealed = view.reveal_ended_at or committed + wanted.reveal_window
-        ended = view.time if view.state.execution is Execution.WHOLE else jobs.challenge_end(view.state, wanted)
-        times.append((Phase.COMMITTING, view.drawn_at, committed))
-        times.append((Phase.REVEALING, committed, revealed))
-        times.append((Phase.CHALLENGING, revealed, ended))
     return [
         {
             "phase": phase,
@@ -239,7 +216,7 @@ def _phases(view: JobView) -> list[dict[str, Any]]:
             "until": Time(end) if end else None,
             "lasts": Seconds(end - start) if end else None,
         }
-        for phase, start, end in times
+        for phase, start, end in phase_times(view)
     ]
 
 

@@ -1,49 +1,18 @@
 """What the explorer answers: frozen records that a page draws and that the API gives as JSON.
 
 In Python amounts are int wei, hashes bytes, times unix seconds; in JSON amounts are decimal strings (a wei does not fit
-JavaScript's numbers), hashes 0x and hex digits. Text that anybody on the chain can choose is cut at LONGEST_TEXT characters.
+JavaScript's numbers), hashes 0x and hex digits.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from enum import StrEnum
-from typing import Annotated, Any, Generic, TypeVar
-
-from eth_typing import ChecksumAddress
-from pydantic import PlainSerializer, WithJsonSchema
+from typing import Any, Generic, TypeVar
 
 from contracts.job import Outcome, Phase
-
-LONGEST_TEXT = 2_048
-"""Characters of a text from the chain that are shown."""
-
-
-def _hex(value: bytes) -> str:
-    return "0x" + value.hex()
-
-
-Wei = Annotated[
-    int, PlainSerializer(str, return_type=str), WithJsonSchema({"type": "string", "pattern": "^-?[0-9]{1,78}$"})
-]
-"""An amount; in JSON a decimal string."""
-Hash = Annotated[
-    bytes, PlainSerializer(_hex, return_type=str), WithJsonSchema({"type": "string", "pattern": "^0x[0-9a-f]{64}$"})
-]
-"""32 bytes: the id of a job or a model, a root, a leaf, a transaction."""
-Octets = Annotated[
-    bytes, PlainSerializer(_hex, return_type=str), WithJsonSchema({"type": "string", "pattern": "^0x([0-9a-f]{2})*$"})
-]
-"""Bytes of any number."""
-Address = Annotated[
-    ChecksumAddress,
-    PlainSerializer(str, return_type=str),
-    WithJsonSchema({"type": "string", "pattern": "^0x[0-9a-fA-F]{40}$"}),
-]
-"""An account, with its checksum."""
-Text = Annotated[str, WithJsonSchema({"type": "string", "maxLength": LONGEST_TEXT})]
-"""Text that a stranger chose: show it as text, never as markup or as a link to follow unasked."""
+from coordinator.explorer.field_types import Address, Hash, Octets, PhaseName, Text, Wei
 
 
 class State(StrEnum):
@@ -149,7 +118,7 @@ class JobRow:
 class PhaseSpan:
     """A phase of a job's life."""
 
-    phase: Annotated[Phase, PlainSerializer(lambda phase: phase.name.lower(), return_type=str)]
+    phase: PhaseName
     began_at: int
     ends_at: int | None
     """None where the clock does not decide."""
@@ -249,7 +218,7 @@ class Job:
     """The URI where it is http or https and safe to show as a link."""
     total_stake: Wei
     """All stake when it was created: what its draw is measured against."""
-    phase: Annotated[Phase, PlainSerializer(lambda phase: phase.name.lower(), return_type=str)]
+    phase: PhaseName
     phases: tuple[PhaseSpan, ...]
     next_step: str
     """Who does what next, in words."""
@@ -274,7 +243,7 @@ class DemandedNode:
     index: int
     first_item: int
     last_item: int
-    """The items below it, without the padding."""
+    """The items below it; last_item < first_item where there is only padding."""
     parent: tuple[int, int] | None
     """(level, index) of the node above."""
     demander: Address
@@ -374,7 +343,6 @@ class DisputeRow:
     """A disputed job as a line of a list."""
 
     job: JobRow
-    began_at: int
     roots: int
     open_demands: int
     next_deadline: int | None
@@ -458,6 +426,10 @@ class OperatorRecord:
     refutations: int = 0
     demands: int = 0
     answers: int = 0
+    bonds_won: Wei = 0
+    """By answering."""
+    bonds_lost: Wei = 0
+    """By demanding what was answered."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -595,4 +567,4 @@ class Search:
     """What a search found, the likeliest first; at most 20."""
 
     query: Text
-    found: tuple[Found, ...] = field(default=())
+    found: tuple[Found, ...] = ()
