@@ -6,15 +6,20 @@ from dataclasses import dataclass
 from typing import Any
 
 from contracts import job as protocol
+from contracts import merkle
 from contracts.job import Job, Phase
 from oracle_worker import policy
 from oracle_worker.chain_view import History, Sight
 from oracle_worker.context import ComputeContext
-from oracle_worker.data import AwaitedData, DataError, DataNotHere, DataRefused, DataSizeMismatch
+from oracle_worker.data import AwaitedData, Need
+from oracle_worker.data_errors import DataError, DataNotHere, DataRefused, DataSizeMismatch
 from oracle_worker.inference import ChunkResult, JobInference, measure_speed
 from oracle_worker.job_codec import job_to_json
 from oracle_worker.model_store import Model
 from oracle_worker.result import Nothing
+
+LONGEST_NEED = 365 * 86_400
+"""Seconds for which data is kept from eviction at most: terms can ask for centuries."""
 
 
 def infer(context: ComputeContext, job: Job, data_uri: str, chunk: int) -> dict[str, Any] | Nothing:
@@ -84,13 +89,15 @@ def fetch(context: ComputeContext, job: Job, data_uri: str) -> None:
     if sight.phase not in (Phase.COMMITTING, Phase.CHALLENGING):
         return
     row_length = _checked(context, sight).model.network.row_length
+    is_seated_there = sight.phase == Phase.CHALLENGING and is_seated(context, context.view.history(sight))
+    need = _need(sight, is_ours=sight.phase == Phase.COMMITTING or is_seated_there, is_seated=is_seated_there)
     try:
-        context.data.fetch(job.terms, data_uri, row_length)
+        context.data.fetch(job.terms, data_uri, row_length, need)
     except DataSizeMismatch as mismatch:
         if sight.phase != Phase.CHALLENGING:
             raise
         try:
-            context.data.fetch_malformed(job.terms, data_uri, row_length)
+            context.data.fetch_malformed(job.terms, data_uri, row_length, need)
         except DataError:
             raise mismatch from None
 
@@ -104,7 +111,8 @@ def prepare(context: ComputeContext, sight: Sight, *, bounded: bool = True) -> J
     model = context.models.find(terms.model_id)
     if bounded:
         policy.check_size(context.settings, terms, model.network)
-    data = AwaitedData(context.data, terms, model.network.row_length)
+    need = _need(sight, is_ours=not bounded or sight.phase == Phase.COMMITTING, is_seated=not bounded)
+    data = AwaitedData(context.data, terms, model.network.row_length, need)
     return JobInference(sight.job_id, model, data, context.inference, context.results)
 
 
@@ -115,6 +123,16 @@ def _is_here(context: ComputeContext, job: Job) -> bool:
     except DataNotHere:
         return context.data.cached_malformed(job.terms, row_length) is not None
     return True
+
+
+def _need(sight: Sight, *, is_ours: bool, is_seated: bool) -> Need:
+    """What the data is needed for: a job that we work on or hold seats in needs it until its last dispute is over."""
+    if not is_ours:
+        return Need()
+    terms = sight.job.terms
+    levels = merkle.last_level(sight.depth) + 1
+    end = protocol.demand_end(sight.state, terms, levels) + terms.response_window
+    return Need(min(max(0, end - sight.head.timestamp), LONGEST_NEED), is_seated)
 
 
 def _failed_try(context: ComputeContext, job: Job, data_uri: str, began: int) -> dict[str, Any] | None:

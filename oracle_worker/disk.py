@@ -1,15 +1,19 @@
-"""Files that are whole or absent: what a crash at any moment leaves behind."""
+"""Files that are whole or absent, and caches of them: what a crash at any moment leaves behind."""
 
 from __future__ import annotations
 
+import fcntl
 import os
 import secrets
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import BinaryIO
 
 _DRAFT = ".draft-"
+ABANDONED_SECONDS = 86_400.0
+"""A draft that nobody wrote to for so long belongs to a process that is dead."""
 
 
 @contextmanager
@@ -46,28 +50,49 @@ def write_once(path: Path, content: bytes) -> None:
         draft.unlink(missing_ok=True)
 
 
-def evict(folder: Path, most_bytes: int, keep: frozenset[Path] = frozenset()) -> None:
-    """Remove the files of a cache that were used longest ago until at most `most_bytes` are left."""
+def is_locked(path: Path) -> bool:
+    """Whether another holder has locked the file."""
+    try:
+        with path.open("rb") as file:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return True
+    except FileNotFoundError:
+        pass
+    return False
+
+
+def evict(folder: Path, most_bytes: int, keep: frozenset[Path] = frozenset()) -> int:
+    """Remove the files of a cache that were used longest ago until at most `most_bytes` are left; how many bytes are too
+    many all the same.
+
+    Those in `keep`, those that somebody has locked and those that are needed (`touch`) stay.
+    """
+    now = time.time()
     files = []
     for path in folder.rglob("*"):
         try:
-            if path.is_file():
+            if path.is_file() and not path.is_symlink():
                 status = path.stat()
-                files.append((status.st_mtime_ns, status.st_size, path))
+                files.append((status.st_mtime, status.st_size, path))
         except FileNotFoundError:
             continue  # another process evicted it
     excess = sum(size for _, size, _ in files) - most_bytes
-    for _, size, path in sorted(files):
-        if excess <= 0:
-            return
-        if path not in keep and not path.name.startswith(_DRAFT):
+    for used, size, path in sorted(files):
+        is_draft = path.name.startswith(_DRAFT)
+        if excess <= 0 and not is_draft:
+            continue
+        stays = used > (now - ABANDONED_SECONDS if is_draft else now)
+        if not stays and path not in keep and not is_locked(path):
             path.unlink(missing_ok=True)
             excess -= size
+    return max(excess, 0)
 
 
-def touch(path: Path) -> None:
-    """Mark a cached file as used now."""
+def touch(path: Path, seconds: float = 0.0) -> None:
+    """Mark a cached file as used now, and as needed for so many seconds from now: until then it is not evicted."""
     try:
-        os.utime(path)
+        until = max(time.time() + seconds, path.stat().st_mtime)
+        os.utime(path, (until, until))
     except FileNotFoundError:
         return

@@ -34,20 +34,30 @@ class Failed(Exception):
     """It could not be fetched this time."""
 
 
-def stream(url: str, most_bytes: int, deadline: float, *, private_addresses: bool = False) -> Iterator[bytes]:
-    """The bytes of an http(s): URL, not more than one piece beyond `most_bytes`, until `deadline` (time.monotonic()).
+def stream(
+    url: str,
+    most_bytes: int,
+    deadline: float,
+    *,
+    start: int = 0,
+    private_addresses: bool = False,
+    trusted: str = "",
+) -> Iterator[bytes]:
+    """What an http(s): URL has from byte `start` on, not more than one piece beyond its first `most_bytes`, until `deadline`
+    (time.monotonic()). A server that only gives the whole is read from the beginning.
 
+    trusted: a URL whose host and port may be on a private network, because the operator named it.
     Raises Refused, Failed.
     """
-    backend = _GuardedBackend(deadline, private_addresses)
+    backend = _GuardedBackend(deadline, private_addresses, _origin(trusted) if trusted else None)
     with httpcore.ConnectionPool(network_backend=backend, max_connections=1) as pool:
         for _ in range(MOST_REDIRECTS + 1):
-            request = _request(url)
+            request = _request(url, start=start)
             try:
                 with pool.stream(request.method, request.url, headers=request.headers, extensions=_TIMEOUTS) as answer:
                     target = _redirect_of(answer)
                     if target is None:
-                        yield from _body(answer, most_bytes)
+                        yield from _body(answer, start, most_bytes)
                         return
                     url = urljoin(url, target)
             except _TooLong:
@@ -86,7 +96,13 @@ class _TooLong(Exception):
     """The deadline has passed."""
 
 
-def _request(url: str, method: str = "GET") -> httpcore.Request:
+def _origin(url: str) -> tuple[str, int]:
+    """Host and port as the connection is asked for. Raises Refused."""
+    at = _request(url).url
+    return at.host.decode("ascii"), at.origin.port
+
+
+def _request(url: str, method: str = "GET", start: int = 0) -> httpcore.Request:
     try:
         parsed = httpx.URL(url)
     except (httpx.InvalidURL, ValueError) as error:
@@ -97,6 +113,8 @@ def _request(url: str, method: str = "GET") -> httpcore.Request:
         raise Refused("it carries a user name or password")
     target = httpcore.URL(scheme=parsed.raw_scheme, host=parsed.raw_host, port=parsed.port, target=parsed.raw_path)
     headers = [(b"Host", parsed.netloc), (b"Accept-Encoding", b"identity"), (b"User-Agent", b"quorate")]
+    if start:
+        headers.append((b"Range", b"bytes=%d-" % start))
     return httpcore.Request(method, target, headers=headers)
 
 
@@ -108,25 +126,39 @@ def _redirect_of(answer: httpcore.Response) -> str | None:
     return _header(answer, b"location") if answer.status in (301, 302, 303, 307, 308) else None
 
 
-def _body(answer: httpcore.Response, most_bytes: int) -> Iterator[bytes]:
-    if answer.status != 200:
-        raise Failed(f"HTTP status {answer.status}")
+def _body(answer: httpcore.Response, start: int, most_bytes: int) -> Iterator[bytes]:
+    skipped = _skipped(answer, start)
     if (_header(answer, b"content-encoding") or "identity").lower() != "identity":
         raise Refused("it answers compressed, though asked not to")
-    got = 0
+    got = start - skipped
     for piece in answer.iter_stream():
         got += len(piece)
-        yield piece
+        if new := piece[max(0, len(piece) - max(0, got - start)) :]:
+            yield new
         if got > most_bytes:
             return
+
+
+def _skipped(answer: httpcore.Response, start: int) -> int:
+    """How many bytes of the answer come before `start`. Raises Failed."""
+    if answer.status == 200:
+        return start
+    if not start or answer.status not in (206, 416):
+        raise Failed(f"HTTP status {answer.status}")
+    if answer.status == 416:
+        raise Failed(f"it has no more than {start} bytes")
+    if not (_header(answer, b"content-range") or "").lower().startswith(f"bytes {start}-"):
+        raise Failed("it answers with another part than it was asked for")
+    return 0
 
 
 class _GuardedBackend(httpcore.NetworkBackend):
     """Connects to public addresses only, and to the very address that was checked."""
 
-    def __init__(self, deadline: float, private_addresses: bool) -> None:
+    def __init__(self, deadline: float, private_addresses: bool, trusted: tuple[str, int] | None = None) -> None:
         self.deadline = deadline
         self.private_addresses = private_addresses
+        self.trusted = trusted
         self._inner = httpcore.SyncBackend()
 
     def connect_tcp(
@@ -138,7 +170,8 @@ class _GuardedBackend(httpcore.NetworkBackend):
         socket_options: Iterable[Any] | None = None,
     ) -> httpcore.NetworkStream:
         """As httpcore calls it: the first of the name's addresses that answers. Raises Refused."""
-        *others, last = _checked_addresses(host, port, self.private_addresses)[:MOST_ADDRESSES]
+        private = self.private_addresses or (host, port) == self.trusted
+        *others, last = _checked_addresses(host, port, private)[:MOST_ADDRESSES]
         for address in others:
             try:
                 return self._connect(address, port, timeout, local_address, socket_options)

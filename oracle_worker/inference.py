@@ -18,7 +18,9 @@ from contracts.merkle import HASH_BYTES, MerkleTree
 from models.runtime import Runtime
 from oracle_worker import disk
 from oracle_worker.chunks import ChunkPlan
-from oracle_worker.data import BLOCK_BYTES, Rows
+from oracle_worker.data import Rows
+from oracle_worker.data_file import BLOCK_BYTES
+from oracle_worker.leaves import result_leaves
 from oracle_worker.model_store import Model
 from oracle_worker.result_tree import ResultTree
 
@@ -182,9 +184,4 @@ def _head(job_id: bytes, chunk: int, root: bytes) -> bytes:
 
 def _tree(outputs: bytes, cut: ChunkPlan, chunk: int) -> MerkleTree:
     items = cut.items(chunk)
-    length = len(outputs) // len(items)
-    leaves = bytearray()
-    for position, index in enumerate(items):
-        output = outputs[position * length : (position + 1) * length]
-        leaves += sha256(index.to_bytes(8, "big") + output).digest()
-    return MerkleTree(leaves, depth=cut.depth)
+    return MerkleTree(result_leaves(items.start, outputs, len(outputs) // len(items)), depth=cut.depth)

@@ -96,6 +96,12 @@ class WorkerSettings(OperatorSettings):
     """Folders below which file: URIs may lead; none, unless given."""
     data_private_addresses: bool = False
     """Whether http(s): URIs may lead to loopback and private networks."""
+    data_ipfs_gateways: Annotated[tuple[str, ...], Listed] = ("https://ipfs.io", "https://dweb.link")
+    """Web servers that have what ipfs: URIs name below /ipfs/, tried one after the other."""
+    data_stores: Annotated[tuple[str, ...], Listed] = ("s3",)
+    """Schemes that fsspec reads, as its own configuration says: s3, gs, abfs and whatever else of that kind is installed."""
+    data_store_credentials: bool = False
+    """Whether to read them with the credentials of that configuration, instead of as anybody."""
     data_mirrors: Annotated[tuple[str, ...], Listed] = ()
     """URIs of folders where data may be found under the hex digits of its root, tried after the job's own URI."""
     data_seconds: float = Field(default=600.0, gt=0)
@@ -143,10 +149,34 @@ class WorkerSettings(OperatorSettings):
     release_batch: int = Field(default=50, ge=1, le=200)
     """Workers released in one transaction."""
 
-    @field_validator("model_folders", "data_folders", "data_mirrors", "allowed_models", mode="before")
+    @field_validator(
+        "model_folders",
+        "data_folders",
+        "data_ipfs_gateways",
+        "data_stores",
+        "data_mirrors",
+        "allowed_models",
+        mode="before",
+    )
     @classmethod
     def _split(cls, given: object) -> object:
         return tuple(part.strip() for part in given.split(",") if part.strip()) if isinstance(given, str) else given
+
+    @field_validator("data_ipfs_gateways")
+    @classmethod
+    def _gateways(cls, given: tuple[str, ...]) -> tuple[str, ...]:
+        for one in given:
+            if not one.startswith(("http://", "https://")):
+                raise ValueError("a gateway's URL begins with http:// or https://")
+        return given
+
+    @field_validator("data_stores")
+    @classmethod
+    def _stores(cls, given: tuple[str, ...]) -> tuple[str, ...]:
+        for one in given:
+            if one in ("file", "local", "http", "https", "ipfs") or not one.isalnum() or one != one.lower():
+                raise ValueError("schemes such as s3, gs or abfs; file, http, https and ipfs are followed in any case")
+        return given
 
     @field_validator("allowed_models")
     @classmethod

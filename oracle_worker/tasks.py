@@ -16,7 +16,7 @@ from contracts.errors import Reverted
 from contracts.job import Job
 from oracle_worker import challenges, computing, duties, examination, settlement
 from oracle_worker.context import ComputeContext, SignerContext
-from oracle_worker.data import DataNotHere
+from oracle_worker.data_errors import DataNotHere
 from oracle_worker.job_codec import BadMessage, action_to_json, job_from_json
 from oracle_worker.queues import (
     ACT,

@@ -25,6 +25,8 @@ def shown(default: object) -> str:
     """A default as the table writes it."""
     if default in (None, "", ()):
         return "–"
+    if isinstance(default, tuple):
+        return f"`{','.join(default)}`"
     return str(default).lower() if isinstance(default, bool) else f"`{default}`"
 
 

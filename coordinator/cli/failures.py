@@ -171,7 +171,7 @@ def _table() -> list[tuple[type[BaseException] | tuple[type[BaseException], ...]
     from models.program import BadProgram
     from models.scaling import BadFeatures
     from models.zoo import UnknownModel
-    from oracle_worker.data import DataError, DataUnavailable
+    from oracle_worker.data_errors import DataError, DataUnavailable
     from oracle_worker.messages import BadSecret
     from oracle_worker.model_store import ModelNotFound, WrongModel
     from oracle_worker.settings import BadSettings

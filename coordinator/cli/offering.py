@@ -29,7 +29,7 @@ class Offer:
     """Whether the URI was given: then it is for us to check."""
 
     def check(self, setup: Setup, terms: Terms) -> None:
-        """Fetch what is served and hold it against the terms. Raises oracle_worker.data.DataError."""
+        """Fetch what is served and hold it against the terms. Raises oracle_worker.data_errors.DataError."""
         if self.is_served:
             with setup.out.progress("fetching --data-uri to check it"):
                 check_served(setup, terms, self.uri, self.row_length)

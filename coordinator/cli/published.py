@@ -11,7 +11,8 @@ from numpy.typing import NDArray
 from contracts.job import Terms
 from coordinator.cli.context import Setup
 from oracle_worker import disk, settings
-from oracle_worker.data import DataSet, DataStore
+from oracle_worker.data import DataStore
+from oracle_worker.data_file import DataSet
 
 ANYWHERE = (Path("/"),)
 """Whoever types a command may read their own files; only a worker, which follows a stranger's URI, may not."""
@@ -27,7 +28,7 @@ def publish(folder: Path, data_root: bytes, rows: NDArray[np.uint8]) -> Path:
 
 
 def check_served(setup: Setup, terms: Terms, uri: str, row_length: int) -> None:
-    """Fetch the rows as a worker will, past every cache. Raises oracle_worker.data.DataError."""
+    """Fetch the rows as a worker will, past every cache. Raises oracle_worker.data_errors.DataError."""
     allowed = settings.load(data_folders=ANYWHERE, data_private_addresses=True)
     cache = setup.home / "cache"
     cache.mkdir(parents=True, exist_ok=True)
@@ -36,5 +37,5 @@ def check_served(setup: Setup, terms: Terms, uri: str, row_length: int) -> None:
 
 
 def fetch(setup: Setup, terms: Terms, uri: str, row_length: int) -> DataSet:
-    """The rows, verified against terms.data_root and kept. Raises oracle_worker.data.DataError."""
+    """The rows, verified against terms.data_root and kept. Raises oracle_worker.data_errors.DataError."""
     return DataStore(setup.home / "cache" / "data", settings.load(data_folders=ANYWHERE)).fetch(terms, uri, row_length)

@@ -206,7 +206,7 @@ def _require_verdict(setup: Setup, view: JobView) -> None:
 
 def _uri_of(setup: Setup, view: JobView, model: Model, data: Path, card: Path | None) -> str:
     """A file: URI of the rows in a data file of any kind, held against the job's root. Raises DataMismatch."""
-    from oracle_worker.data import DataMismatch
+    from oracle_worker.data_errors import DataMismatch
 
     scaling = model_source.read_card(card).scaling if card else model.card.scaling if model.card else None
     values = rows.read_rows(data, model.need_network().row_length, scaling)

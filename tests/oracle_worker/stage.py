@@ -29,7 +29,7 @@ from models.network import IntegerNetwork
 from models.program import compile_network, model_id
 from oracle_worker import challenges, computing, duties, examination, settings
 from oracle_worker.computing import Fetched
-from oracle_worker.data import DataNotHere
+from oracle_worker.data_errors import DataNotHere
 from oracle_worker.disputes import Action
 from oracle_worker.inference import Inference, OnnxInference
 from oracle_worker.model_store import Model

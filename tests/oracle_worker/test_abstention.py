@@ -13,7 +13,7 @@ from contracts.commitment import DATA_UNAVAILABLE, SeatStatus
 from contracts.job import Outcome, Phase
 from oracle_worker import computing, duties, settlement
 from oracle_worker.computing import Fetched
-from oracle_worker.data import DataMismatch, DataRefused, DataSizeMismatch, DataUnavailable
+from oracle_worker.data_errors import DataMismatch, DataRefused, DataSizeMismatch, DataUnavailable
 from oracle_worker.job_codec import BadMessage, job_to_json
 from oracle_worker.messages import ForgedMessage
 from oracle_worker.policy import PolicyRefusal

@@ -17,8 +17,9 @@ from numpy.typing import NDArray
 
 from contracts.job import Terms
 from contracts.merkle import MerkleTree, input_leaf, verify
-from oracle_worker import data, disk, download, settings
-from oracle_worker.data import DataMismatch, DataRefused, DataSizeMismatch, DataStore, DataUnavailable
+from oracle_worker import data_errors, data_file, disk, download, settings
+from oracle_worker.data import DataStore
+from oracle_worker.data_errors import DataMismatch, DataRefused, DataSizeMismatch, DataUnavailable
 from tests.oracle_worker.site import Site, running_site, serve
 
 ROWS = np.random.default_rng(11).integers(0, 256, (300, 7), np.uint8)
@@ -82,7 +83,7 @@ def test_every_cut_gives_the_same_data(tmp_path: Path, folder: Path, chunk_depth
 
 
 def test_blocks_keep_memory_bounded(tmp_path: Path, folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(data, "BLOCK_BYTES", 20)
+    monkeypatch.setattr(data_file, "BLOCK_BYTES", 20)
     found = store(tmp_path, chunk_depth=8).fetch(TERMS, (folder / "rows.bin").as_uri(), 7)
     blocks = list(found.blocks(0))
     assert {len(block) for block in blocks} == {2}
@@ -117,10 +118,9 @@ def test_a_cache_that_the_disk_changed_is_noticed(tmp_path: Path, folder: Path, 
     keeper = store(tmp_path)
     uri = (folder / "rows.bin").as_uri()
     found = keeper.fetch(TERMS, uri, 7)
-    path = found.path if harm != "roots" else found.path.with_suffix(".roots")
-    content = bytearray(path.read_bytes())
-    content[100] ^= 1
-    path.write_bytes(content[:-1] if harm == "cut" else content)
+    content = bytearray(found.path.read_bytes())
+    content[ROWS.size if harm == "roots" else 100] ^= 1
+    found.path.write_bytes(content[:-1] if harm == "cut" else content)
     if harm == "flip":  # as large as it should be: noticed when it is read
         again = keeper.fetch(TERMS, uri, 7)
         with pytest.raises(DataMismatch):
@@ -161,7 +161,22 @@ def test_files_that_are_none_are_said_so(tmp_path: Path, folder: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    "uri", ["ftp://x/y", "gopher://x", "data:,x", "s3://b/k", "", "rows.bin", "FILE", "//x/y", "http:"]
+    "uri",
+    [
+        "ftp://x/y",
+        "gopher://x",
+        "data:,x",
+        "gs://b/k",
+        "memory://b/k",
+        "zip://x::s3://b/k",
+        "s3://b/k::x",
+        "ipfs://x",
+        "",
+        "rows.bin",
+        "FILE",
+        "//x/y",
+        "http:",
+    ],
 )
 def test_other_schemes_are_refused(tmp_path: Path, uri: str) -> None:
     with pytest.raises(DataRefused):
@@ -326,12 +341,12 @@ def test_a_job_larger_than_allowed_or_than_the_disk_is_not_begun(tmp_path: Path,
         store(tmp_path, most_bytes=2099).fetch(TERMS, site.url, 7)
     huge = dataclasses.replace(TERMS, item_count=2**55)
     with pytest.raises(DataRefused, match="make room"):
-        store(tmp_path, most_bytes=2**60).fetch(huge, site.url, 7)
+        store(tmp_path, most_bytes=2**60, data_cache_bytes=2**60).fetch(huge, site.url, 7)
     assert site.seen == []
 
 
 def test_messages_show_no_password_and_no_control_characters() -> None:
-    shown = data.shown_uri("https://user:word@example.org:8443/a\x1b[31m?token=1")
+    shown = data_errors.shown_uri("https://user:word@example.org:8443/a\x1b[31m?token=1")
     assert "word" not in shown
     assert "token" not in shown
     assert "\x1b" not in shown

@@ -18,7 +18,7 @@ from models import interpreter
 from oracle_worker import computing, duties, policy, settlement
 from oracle_worker.chain_view import UnknownJob
 from oracle_worker.collection import ChunkConflict, Collection
-from oracle_worker.data import DataMismatch, DataSizeMismatch
+from oracle_worker.data_errors import DataMismatch, DataSizeMismatch
 from oracle_worker.job_codec import BadMessage
 from oracle_worker.messages import ForgedMessage
 from oracle_worker.model_store import ModelNotFound, WrongModel

@@ -16,7 +16,8 @@ from models.canonical import to_onnx
 from models.program import compile_network, model_id
 from oracle_worker import inference, policy, settings
 from oracle_worker.chunks import ChunkPlan, plan
-from oracle_worker.data import DataMismatch, DataStore
+from oracle_worker.data import DataStore
+from oracle_worker.data_errors import DataMismatch
 from oracle_worker.inference import Inference, JobInference, OnnxInference, ResultStore, measure_speed
 from oracle_worker.model_store import Model, ModelNotFound, ModelStore, WrongModel
 from oracle_worker.policy import PolicyRefusal

@@ -15,7 +15,7 @@ from contracts.disputes import InputProof, Node, ResultProof
 from contracts.job import Outcome, Phase
 from contracts.merkle import MerkleTree, input_leaf, result_leaf
 from oracle_worker import challenges, disputes, duties, examination, settlement
-from oracle_worker.data import DataNotHere, DataSizeMismatch
+from oracle_worker.data_errors import DataNotHere, DataSizeMismatch
 from oracle_worker.disputes import Answer, MakeRefutation
 from oracle_worker.result import Done
 from tests.oracle_worker.stage import ETHER, WINDOW, Liar, Operator, Posted, Stage, done
