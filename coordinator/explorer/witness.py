@@ -26,7 +26,8 @@ from contracts.merkle import result_leaf
 from contracts.model_registry import Model as Registered
 from coordinator.explorer.read_model import Evidence, ModelCard, Proof, ProofStep, Refutation
 from coordinator.job_view import JobView
-from oracle_worker.data import DataError, DataStore
+from oracle_worker.data import DataStore
+from oracle_worker.data_errors import DataError
 from oracle_worker.model_store import ModelNotFound, ModelStore, WrongModel
 from oracle_worker.settings import WorkerSettings
 
