@@ -33,7 +33,9 @@ from coordinator.explorer.rows import BadCursor
 log = logging.getLogger(__name__)
 
 
-def attach(app: FastAPI, explorer: Explorer, contracts: Contracts, hosts: Collection[str] | None = LOOPBACK_HOSTS) -> None:
+def attach(
+    app: FastAPI, explorer: Explorer, contracts: Contracts, hosts: Collection[str] | None = LOOPBACK_HOSTS
+) -> None:
     """Put the pages on `app`, below every route that it already has. Once a process: NiceGUI keeps its pages globally.
 
     hosts: the names that the server is reached by, None for any.

@@ -84,10 +84,14 @@ def test_no_page_hands_the_browser_markup() -> None:
         tree = ast.parse(path.read_text("utf-8"))
         used = {node.attr for node in ast.walk(tree) if isinstance(node, ast.Attribute)}
         assert not used & parsing, path.name
-        texts = [node.value for node in ast.walk(tree) if isinstance(node, ast.Constant) and isinstance(node.value, str)]
+        texts = [
+            node.value for node in ast.walk(tree) if isinstance(node, ast.Constant) and isinstance(node.value, str)
+        ]
         assert not any("innerHTML" in text for text in texts), path.name
         if "add_head_html" in used:  # of constants and file times alone
             assert path.name == "frame.py"
     for path in (PAGES / "static").glob("*.js"):
         source = path.read_text("utf-8")
-        assert not any(word in source for word in ("innerHTML", "outerHTML", "insertAdjacentHTML", "document.write", "eval("))
+        assert not any(
+            word in source for word in ("innerHTML", "outerHTML", "insertAdjacentHTML", "document.write", "eval(")
+        )

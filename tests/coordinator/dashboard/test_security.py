@@ -49,7 +49,13 @@ class Client:
         """The kinds of messages that come back."""
         came: list[str] = []
         headers = [(b"host", b"localhost"), (b"origin", origin.encode())]
-        scope = {"type": "websocket", "path": "/_nicegui_ws/x", "headers": headers, "query_string": b"", "subprotocols": []}
+        scope = {
+            "type": "websocket",
+            "path": "/_nicegui_ws/x",
+            "headers": headers,
+            "query_string": b"",
+            "subprotocols": [],
+        }
 
         async def receive() -> dict[str, Any]:
             return {"type": "websocket.connect"}

@@ -58,4 +58,12 @@ def test_a_time_beyond_every_calendar_is_still_shown() -> None:
 
 
 def test_every_place_has_a_letter_of_its_own() -> None:
-    assert [wording.letter(place) for place in (0, 25, 26, 51, 52, 701, 702)] == ["A", "Z", "AA", "AZ", "BA", "ZZ", "AAA"]
+    assert [wording.letter(place) for place in (0, 25, 26, 51, 52, 701, 702)] == [
+        "A",
+        "Z",
+        "AA",
+        "AZ",
+        "BA",
+        "ZZ",
+        "AAA",
+    ]
