@@ -1,4 +1,4 @@
-"""One JSON-RPC endpoint of a chain: what it answers, and every way of not answering as a typed error.
+"""The JSON-RPC endpoint of a chain: what it answers, and every way of not answering as a typed error.
 
 Revert data is taken from the raw answer. web3's own reading of it is not used, because whoever wrote the called
 contract chooses that data: an unknown panic code or a malformed reason breaks web3's formatter, and EIP-3668 data
@@ -11,20 +11,18 @@ import json
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any, NamedTuple, TypeAlias
-from urllib.parse import urlsplit
 
 import requests
-from eth_typing import URI, ChecksumAddress
+from eth_typing import ChecksumAddress
 from hexbytes import HexBytes
-from web3 import HTTPProvider, Web3
+from web3 import Web3
 from web3.contract.contract import ContractConstructor, ContractFunction
 from web3.exceptions import BadResponseFormat, TransactionNotFound, Web3RPCError
-from web3.providers.rpc.utils import ExceptionRetryConfiguration
 from web3.types import BlockIdentifier, Nonce, RPCEndpoint, TxParams, Wei
 
-from contracts import errors
+from contracts import errors, nodes
+from contracts.nodes import ANSWER_SECONDS, Nodes, Standing
 
-ANSWER_SECONDS = 10.0
 NOWHERE = Web3.to_checksum_address("0x" + "00" * 20)
 
 
@@ -53,6 +51,10 @@ class ChainUnreachable(ChainError):
         super().__init__(f"{url}: {reason}; is the node running, and is this the URL of its JSON-RPC port?")
         self.url = url
         self.reason = reason
+
+
+class NodesDisagree(ChainError):
+    """The nodes tell different things about what cannot have changed, and none of them has a majority."""
 
 
 class WrongChain(ChainError):
@@ -97,15 +99,15 @@ def call_of(what: Sendable, value: int | None = None) -> Call:
 
 
 class Endpoint:
-    """A chain behind a URL (or a connected Web3). Its chain id is checked once, before the first request.
+    """A chain behind a URL, or several separated by commas (contracts.nodes), or a connected Web3.
 
-    Every method raises ChainUnreachable, WrongChain and Rejected.
+    Its chain id is checked once, before the first request. Every method raises ChainUnreachable, WrongChain, NodesDisagree
+    and Rejected.
     """
 
     def __init__(self, where: str | Web3, *, chain_id: int | None = None) -> None:
-        self.web3 = where if isinstance(where, Web3) else Web3(_provider(where))
-        url = getattr(self.web3.provider, "endpoint_uri", None)
-        self.shown = _shown_url(str(url)) if url else type(self.web3.provider).__name__
+        self.web3 = where if isinstance(where, Web3) else Web3(_provider(where, chain_id))
+        self.shown = getattr(self.web3.provider, "shown", None) or type(self.web3.provider).__name__
         self._expected = chain_id
         self._chain_id: int | None = None
         self._contracts: set[ChecksumAddress] = set()
@@ -123,6 +125,11 @@ class Endpoint:
                 raise WrongChain(self._expected, got)
             self._chain_id = got
         return self._chain_id
+
+    def standings(self) -> list[Standing]:
+        """How each node does; empty for a connected Web3."""
+        provider = self.web3.provider
+        return provider.standings() if isinstance(provider, Nodes) else []
 
     def ask(self, method: str, *params: Any) -> Any:
         """The raw result of one request. Raises errors.Reverted for a revert."""
@@ -159,6 +166,8 @@ class Endpoint:
             raise
         except Web3RPCError as error:
             raise Rejected("a request", error.message or str(error)) from None
+        except nodes.NodesDisagree as disagreement:
+            raise NodesDisagree(str(disagreement)) from None
         except (requests.RequestException, BadResponseFormat, json.JSONDecodeError, OSError) as error:
             # the cause is dropped: its text holds the whole URL
             raise ChainUnreachable(self.shown, _reason(error)) from None
@@ -188,13 +197,11 @@ class Endpoint:
         self._contracts.add(call.to)
 
 
-def _provider(url: str) -> HTTPProvider:
-    if not url.startswith(("http://", "https://")):
-        raise ChainUnreachable("the given URL", "a JSON-RPC URL begins with http:// or https://")
-    retry = ExceptionRetryConfiguration(
-        errors=(requests.ConnectionError, requests.Timeout), retries=3, backoff_factor=0.125
-    )
-    return HTTPProvider(URI(url), request_kwargs={"timeout": ANSWER_SECONDS}, exception_retry_configuration=retry)
+def _provider(given: str, chain_id: int | None) -> Nodes:
+    try:
+        return Nodes(nodes.split_urls(given), chain_id=chain_id)
+    except ValueError as error:
+        raise ChainUnreachable("the given URL", str(error)) from None
 
 
 def _params(call: Call, sender: ChecksumAddress) -> dict[str, str]:
@@ -218,16 +225,6 @@ def _revert_data(data: Any) -> bytes | None:
         return bytes.fromhex(data.removeprefix("Reverted ").removeprefix("0x"))
     except ValueError:
         return None
-
-
-def _shown_url(url: str) -> str:
-    try:
-        parts = urlsplit(url)
-        port = f":{parts.port}" if parts.port else ""
-    except ValueError:
-        return "the given URL"
-    hidden = "/…" if parts.path.strip("/") or parts.query else ""
-    return f"{parts.scheme}://{parts.hostname or ''}{port}{hidden}"
 
 
 def _reason(error: Exception) -> str:

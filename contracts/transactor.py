@@ -5,8 +5,9 @@
 
 A call is simulated first: what would revert raises its typed error (contracts.errors) and nothing is sent, so
 repeating a duty that is already done costs nothing. A transaction takes the first nonce that no block has used:
-what an earlier life left in the mempool gets time to land and is then replaced, never queued behind. One Transactor
-for each key, one send at a time.
+what an earlier life left in the mempool gets time to land and is then replaced. The same call sent again takes up where it
+was left, under the same nonce; another one, where the fee ceiling forbids to replace what is stuck, is queued behind it. One
+Transactor for each key, one send at a time.
 """
 
 from __future__ import annotations
@@ -14,7 +15,7 @@ from __future__ import annotations
 import logging
 import threading
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any, NoReturn, TypeAlias
@@ -29,11 +30,11 @@ from web3.types import BlockIdentifier, TxReceipt
 
 from contracts.endpoint import NOWHERE, Call, ChainError, ChainUnreachable, Endpoint, Rejected, Sendable, call_of
 from contracts.errors import Reverted
+from contracts.fees import GWEI, Ceiling, Fees, Market, offer, raised
 from contracts.keystore import account_of
 
 log = logging.getLogger(__name__)
 
-GWEI = 10**9
 ATTEMPTS = 3
 """How often a send starts over after another process used its nonce."""
 WINDOW = 16
@@ -43,8 +44,6 @@ SPARE_GAS = 100_000
 can be new in the next one (a checkpoint of stake, say). What is not used is not paid."""
 TRANSACTION_GAS_CAP = 16_777_216
 """Most gas that one transaction may have (EIP-7825)."""
-REPLACEMENTS = 2
-"""How often a transaction can be replaced, each time for an eighth more, before its fee is at the ceiling."""
 REPLICA_LAG = 5.0
 """Seconds that a node may know a nonce as used before it serves the receipt."""
 
@@ -102,6 +101,18 @@ class NotMined(ChainError):
         self.hashes = tuple(hashes)
 
 
+class Reorganised(ChainError):
+    """The block that held a transaction is no more part of the chain, and no other holds it."""
+
+    def __init__(self, transaction: HexBytes, block: int) -> None:
+        super().__init__(
+            f"{transaction.to_0x_hex()} was in block {block}, which a reorganisation took away: look at the chain, then "
+            "send again"
+        )
+        self.transaction = transaction
+        self.block = block
+
+
 class NonceTaken(ChainError):
     """Another transaction of the same key used this nonce: something else sends with this key."""
 
@@ -136,25 +147,6 @@ class PartlySent(ChainError):
         self.outcomes = tuple(outcomes)
 
 
-@dataclass(frozen=True, slots=True)
-class Fees:
-    """Bounds on what a unit of gas may cost, in wei, whatever the node suggests.
-
-    urgent_ceiling: instead of `ceiling` where a send is urgent; None: twice as much. The gap is what lets an urgent
-    transaction replace whatever is stuck at its nonce, since that never went beyond `ceiling`.
-    """
-
-    ceiling: int = 500 * GWEI
-    tip_ceiling: int = 10 * GWEI
-    urgent_ceiling: int | None = None
-
-    def most(self, urgent: bool) -> int:
-        """The ceiling of a send."""
-        if not urgent:
-            return self.ceiling
-        return max(self.ceiling, 2 * self.ceiling if self.urgent_ceiling is None else self.urgent_ceiling)
-
-
 @dataclass(slots=True)
 class _Flight:
     """A call under one nonce, and each transaction that was sent for it."""
@@ -164,18 +156,13 @@ class _Flight:
     gas: int
     tip: int
     max_fee: int
-    ceiling: int
+    ceiling: Ceiling
     hashes: list[HexBytes] = field(default_factory=list)
     taken_since: float | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class _Market:
-    base_fee: int
-    tip: int
-    max_fee: int
-    gas_limit: int
-    timestamp: int
+class _Occupied(ChainError):
+    """Another call of ours is stuck at the nonce, and the ceiling forbids to replace it."""
 
 
 def cost(receipt: Receipt) -> int:
@@ -187,8 +174,9 @@ class Transactor:
     """Sends with one key, or with none: then `send` simulates as `sender` and raises NoKey.
 
     `stuck_after`: seconds without a block before a transaction is replaced; `patience`: seconds to wait for a block at
-    most, also where a send's deadline is further away: what is stuck shall not hold up what is due next. Besides what
-    each method names, all raise ChainUnreachable, WrongChain and Rejected.
+    most, also where a send's deadline is further away: what is stuck shall not hold up what is due next; `on_landed`: told of
+    each transaction that a block holds, failed ones too. Besides what each method names, all raise ChainUnreachable,
+    WrongChain, NodesDisagree and Rejected.
     """
 
     def __init__(
@@ -201,6 +189,7 @@ class Transactor:
         fees: Fees | None = None,
         stuck_after: float = 30.0,
         patience: float = 600.0,
+        on_landed: Callable[[Call, Receipt], None] | None = None,
     ) -> None:
         self.endpoint = endpoint if isinstance(endpoint, Endpoint) else Endpoint(endpoint, chain_id=chain_id)
         self._account = account_of(account) if isinstance(account, str | bytes) else account
@@ -208,6 +197,9 @@ class Transactor:
         self.fees = fees or Fees()
         self.stuck_after = stuck_after
         self.patience = patience
+        self._on_landed = on_landed
+        self._afloat: dict[int, _Flight] = {}
+        """What was sent and not yet seen in a block, by nonce."""
         self._one_at_a_time = threading.Lock()
 
     def __repr__(self) -> str:
@@ -244,25 +236,52 @@ class Transactor:
         gas_margin: float = 1.2,
         deadline: int | None = None,
         urgent: bool = False,
+        keep: int = 0,
     ) -> Receipt:
         """Simulate, send and wait until a block holds it; the receipt's status is 1.
 
         `value` in wei; `deadline` in unix seconds of the chain's clock; the gas limit is the estimate × `gas_margin`,
-        plus SPARE_GAS; `urgent`: up to fees.urgent_ceiling, and over whatever is stuck before it.
+        plus SPARE_GAS; `urgent`: up to fees.urgent_ceiling as the deadline comes near, and over whatever is stuck before it;
+        `keep`: wei that must be left in the wallet, whatever this costs.
         Raises errors.Reverted (`receipt` is None if nothing was sent, else the failed one), NoContract, NoKey,
         NotEnoughFunds, FeeAboveCeiling, DeadlinePassed, NotMined, NonceTaken, TransactionFailed.
         """
         call = call_of(what, value)
+        ceiling = self.fees.ceiling_of(urgent=urgent, deadline=deadline)
+        taken, behind = 0, 0
         with self._one_at_a_time:
-            for attempt in range(1, ATTEMPTS + 1):
+            while True:
                 try:
-                    (flight,), until = self._prepare([call], gas_margin, deadline, self.fees.most(urgent))
+                    if (landed := self._landed_meanwhile(call)) is not None:
+                        return landed
+                    (flight,), until = self._prepare([call], gas_margin, deadline, ceiling, keep=keep, behind=behind)
                     self._broadcast(flight)
                     return self._land(flight, until)
+                except _Occupied:
+                    behind += 1
                 except NonceTaken:
-                    if attempt == ATTEMPTS:
+                    taken, behind = taken + 1, 0
+                    if taken == ATTEMPTS:
                         raise
-        raise AssertionError("unreachable: the last attempt returns or raises")
+
+    def confirm(self, receipt: Receipt, depth: int, *, patience: float | None = None) -> Receipt:
+        """Wait until the transaction's block has `depth` blocks on top; its receipt then, which may be of another block.
+
+        Raises Reorganised if no block holds it any more, NotMined if that takes longer than `patience` seconds.
+        """
+        sent, began = receipt["transactionHash"], time.monotonic()
+        wait = self.patience if patience is None else patience
+        while True:
+            found = self._receipt(sent)
+            head = int(self.endpoint.ask("eth_blockNumber"), 16)
+            if found is not None and head >= found["blockNumber"] + depth:
+                return found
+            waited = time.monotonic() - began
+            if found is None and waited > REPLICA_LAG:
+                raise Reorganised(sent, receipt["blockNumber"])
+            if waited > wait:
+                raise NotMined(self._nonce("latest"), [sent], waited)
+            time.sleep(_pause(waited))
 
     def send_many(
         self, calls: Sequence[Sendable], *, gas_margin: float = 1.2, deadline: int | None = None
@@ -273,7 +292,8 @@ class Transactor:
         (with a note of its position) is raised. Raises PartlySent if one fails later, and what `send` raises.
         """
         with self._one_at_a_time:
-            flights, until = self._prepare([call_of(call) for call in calls], gas_margin, deadline, self.fees.ceiling)
+            ceiling = self.fees.ceiling_of(urgent=False, deadline=deadline)
+            flights, until = self._prepare([call_of(call) for call in calls], gas_margin, deadline, ceiling)
             outcomes: list[Receipt | Exception] = []
             launched, stopped = 0, None
             while len(outcomes) < len(flights):
@@ -294,7 +314,14 @@ class Transactor:
         return receipts
 
     def _prepare(
-        self, calls: list[Call], gas_margin: float, deadline: int | None, ceiling: int
+        self,
+        calls: list[Call],
+        gas_margin: float,
+        deadline: int | None,
+        ceiling: Ceiling,
+        *,
+        keep: int = 0,
+        behind: int = 0,
     ) -> tuple[list[_Flight], float]:
         """Everything that can fail before something is sent; the flights, and the monotonic time to give up at."""
         began = time.monotonic()
@@ -302,9 +329,9 @@ class Transactor:
         if deadline is not None and market.timestamp >= deadline:
             raise DeadlinePassed(deadline, market.timestamp)
         until = began + (self.patience if deadline is None else min(self.patience, deadline - market.timestamp))
-        nonce = self._free_nonce(until) if self._account else 0
+        nonce = self._free_nonce(until) + behind if self._account else 0
         if value := sum(call.value for call in calls):
-            self._require_funds(value)
+            self._require_funds(value + keep)
         flights = []
         for position, call in enumerate(calls):
             with _position(position, len(calls)):
@@ -313,27 +340,48 @@ class Transactor:
                     continue
                 needs = self.endpoint.estimate_gas(call, self.sender)
             gas = max(needs, min(int(needs * gas_margin) + SPARE_GAS, market.gas_limit, TRANSACTION_GAS_CAP))
-            flights.append(_Flight(call, nonce + position, gas, market.tip, market.max_fee, ceiling))
+            flights.append(self._flight(call, nonce + position, gas, market, ceiling))
         if self._account is None and calls:
             raise NoKey(calls[0])
-        if market.base_fee + market.tip > ceiling:
-            raise FeeAboveCeiling(market.base_fee + market.tip, ceiling)
-        self._require_funds(sum(flight.call.value + flight.gas * flight.max_fee for flight in flights))
+        if market.is_too_dear:
+            raise FeeAboveCeiling(market.base_fee + market.tip, market.ceiling)
+        self._require_funds(keep + sum(flight.call.value + flight.gas * flight.max_fee for flight in flights))
         return flights, until
 
-    def _market(self, ceiling: int) -> _Market:
-        """What the chain asks for now. The fee leaves room for replacements below the ceiling, unless it takes that to pay
-        for the next block: what begins at the ceiling could never be replaced."""
+    def _landed_meanwhile(self, call: Call) -> Receipt | None:
+        """The receipt of the same call, given up on earlier, that landed after all."""
+        for flight in [one for one in self._afloat.values() if one.call == call]:
+            if self._nonce("latest") > flight.nonce:
+                for sent in reversed(flight.hashes):
+                    if (receipt := self._receipt(sent)) is not None:
+                        return self._arrive(flight, receipt)
+        return None
+
+    def _arrive(self, flight: _Flight, receipt: Receipt) -> Receipt:
+        """Take note of a flight in its block. Raises what became of it, if it failed."""
+        self._afloat.pop(flight.nonce, None)
+        if self._on_landed is not None:
+            self._on_landed(flight.call, receipt)
+        return self._judge(flight, receipt)
+
+    def _flight(self, call: Call, nonce: int, gas: int, market: Market, ceiling: Ceiling) -> _Flight:
+        """A new flight, or the one that the same call under the same nonce is on already."""
+        left = self._afloat.get(nonce)
+        if left is None or left.call != call:
+            return _Flight(call, nonce, gas, market.tip, market.max_fee, ceiling)
+        left.gas, left.ceiling, left.taken_since = max(left.gas, gas), ceiling, None
+        return left
+
+    def _market(self, ceiling: Ceiling) -> Market:
+        """What the chain asks for now."""
         block = self.endpoint.ask("eth_getBlockByNumber", "latest", False)
         base_fee = int(block.get("baseFeePerGas") or "0x0", 16)
         try:
             suggested = int(self.endpoint.ask("eth_maxPriorityFeePerGas"), 16)
         except Rejected:  # the method is optional
             suggested = GWEI
-        tip = min(suggested, self.fees.tip_ceiling, ceiling)
-        opening = ceiling * 8**REPLACEMENTS // 9**REPLACEMENTS - REPLACEMENTS
-        max_fee = min(2 * base_fee + tip, max(base_fee + tip, opening), ceiling)
-        return _Market(base_fee, tip, max_fee, int(block["gasLimit"], 16), int(block["timestamp"], 16))
+        limit, timestamp = int(block["gasLimit"], 16), int(block["timestamp"], 16)
+        return offer(base_fee, suggested, limit, timestamp, self.fees, ceiling)
 
     def _require_funds(self, needs: int) -> None:
         if (has := self.balance()) < needs:
@@ -351,12 +399,15 @@ class Transactor:
                 log.warning("%s: replacing what is still pending at nonce %d", self.sender, used)
                 break
             time.sleep(_pause(now - began))
+        for nonce in [one for one in self._afloat if one < used]:
+            del self._afloat[nonce]
         return used
 
     def _broadcast(self, flight: _Flight) -> None:
         """Hand the flight to the node, at a higher fee if the node wants one."""
         while not self._hand_over(flight):
             log.info("%s: the node wants a higher fee for nonce %d", self.sender, flight.nonce)
+        self._afloat[flight.nonce] = flight
         log.info("%s: sent %r as nonce %d, %s", self.sender, flight.call, flight.nonce, flight.hashes[-1].to_0x_hex())
 
     def _hand_over(self, flight: _Flight) -> bool:
@@ -404,19 +455,20 @@ class Transactor:
             raise NotEnoughFunds(self.sender, self.balance(), needs) from refusal
         if "underpriced" not in message and "base fee" not in message:
             raise refusal
-        if not self._bump(flight, self._market(flight.ceiling)):
-            raise FeeAboveCeiling(flight.max_fee * 9 // 8, flight.ceiling) from refusal
+        market = self._market(flight.ceiling)
+        if not self._bump(flight, market):
+            stuck = self._afloat.get(flight.nonce)
+            if stuck is not None and stuck is not flight and not market.is_too_dear:
+                raise _Occupied from refusal  # it can pay for the next block as well as this one
+            raise FeeAboveCeiling(flight.max_fee * 9 // 8, market.ceiling) from refusal
         return False
 
-    def _bump(self, flight: _Flight, market: _Market) -> bool:
-        """Raise both fees by the eighth that nodes ask of a replacement; False where the ceiling forbids it."""
-        tip = max(flight.tip + flight.tip // 8 + 1, market.tip)
-        least = flight.max_fee + flight.max_fee // 8 + 1
-        if max(least, tip) > flight.ceiling:
+    def _bump(self, flight: _Flight, market: Market) -> bool:
+        """Raise the flight's fees; False where the ceiling forbids it."""
+        fees = raised(flight.tip, flight.max_fee, market)
+        if fees is None:
             return False
-        wanted = min(2 * market.base_fee + tip, market.max_fee)  # not all the room at once
-        flight.max_fee = min(max(least, market.base_fee + tip, wanted), flight.ceiling)
-        flight.tip = tip
+        flight.tip, flight.max_fee = fees
         return True
 
     def _land(self, flight: _Flight, until: float) -> Receipt:
@@ -425,7 +477,7 @@ class Transactor:
         while True:
             receipt = self._look(flight)
             if receipt is not None:
-                return self._judge(flight, receipt)
+                return self._arrive(flight, receipt)
             now = time.monotonic()
             if now >= until:
                 raise NotMined(flight.nonce, flight.hashes, now - began)
@@ -440,11 +492,8 @@ class Transactor:
             if self._nonce("latest") <= flight.nonce:
                 return None
             for sent in reversed(flight.hashes):
-                try:
-                    with self.endpoint.reaching():
-                        return self.web3.eth.get_transaction_receipt(sent)
-                except (TransactionNotFound, TransactionIndexingInProgress):
-                    continue
+                if (receipt := self._receipt(sent)) is not None:
+                    return receipt
         except ChainError as outage:
             log.warning("%s: cannot look for nonce %d now: %s", self.sender, flight.nonce, outage)
             return None
@@ -453,14 +502,30 @@ class Transactor:
             raise NonceTaken(self.sender, flight.nonce)
         return None
 
+    def _receipt(self, sent: HexBytes) -> Receipt | None:
+        try:
+            with self.endpoint.reaching():
+                return self.web3.eth.get_transaction_receipt(sent)
+        except (TransactionNotFound, TransactionIndexingInProgress):
+            return None
+
     def _replace(self, flight: _Flight) -> None:
         """Send again at a higher fee, or unchanged where the ceiling is reached: a mempool may have dropped it."""
         try:
-            raised = self._bump(flight, self._market(flight.ceiling))
-            log.info("%s: nonce %d is stuck, sending again (fee raised: %s)", self.sender, flight.nonce, raised)
+            self._fill_gaps(flight.nonce)
+            is_raised = self._bump(flight, self._market(flight.ceiling))
+            log.info("%s: nonce %d is stuck, sending again (fee raised: %s)", self.sender, flight.nonce, is_raised)
             self._broadcast(flight)
         except ChainError as refusal:  # what was sent before can still land: keep waiting for it
             log.warning("%s: could not replace nonce %d: %s", self.sender, flight.nonce, refusal)
+
+    def _fill_gaps(self, nonce: int) -> None:
+        """Hand over again, unchanged, what must land before this nonce: a mempool that dropped it holds up the rest."""
+        for before in sorted(one for one in self._afloat if one < nonce):
+            try:
+                self.endpoint.ask("eth_sendRawTransaction", self._sign(self._afloat[before]))
+            except Rejected:
+                continue  # it has it, or it landed
 
     def _judge(self, flight: _Flight, receipt: Receipt) -> Receipt:
         if receipt["status"] == 1:

@@ -21,9 +21,10 @@ from hexbytes import HexBytes
 from web3 import Web3
 from web3.contract import Contract
 
-from contracts import abi, errors, keystore, transactor
+from contracts import abi, errors, fees, keystore, transactor
 from contracts.endpoint import Call, ChainError, ChainUnreachable, Endpoint, NoContract, Rejected, WrongChain
-from contracts.transactor import GWEI, Fees, Transactor
+from contracts.fees import GWEI, Fees
+from contracts.transactor import Transactor
 from coordinator.devnet import dev_keys, running_chain
 from coordinator.devnet.anvil import find_anvil
 from tests.contracts.faulty_node import Answer, FaultyNode, faulty_node, once
@@ -132,9 +133,11 @@ def test_a_simulation_returns_data_and_sends_nothing(chain: str, sender: Transac
     assert (nonce_of(chain), sender.read(harness.functions.count())) == (before, 0)
 
 
-def test_a_batch_takes_consecutive_nonces_and_keeps_its_order(sender: Transactor, harness: Contract) -> None:
+def test_a_batch_takes_consecutive_nonces_and_keeps_its_order(
+    chain: str, sender: Transactor, harness: Contract
+) -> None:
     many = transactor.WINDOW + 4
-    first = nonce_of(str(sender.web3.provider.endpoint_uri))  # type: ignore[attr-defined]
+    first = nonce_of(chain)
     receipts = sender.send_many([Call(harness.address, _bump(harness), i) for i in range(many)])
     values = [harness.events.Bumped().process_receipt(receipt)[0]["args"]["value"] for receipt in receipts]
     nonces = [sender.web3.eth.get_transaction(receipt["transactionHash"])["nonce"] for receipt in receipts]
@@ -467,13 +470,13 @@ def test_a_forgotten_transaction_is_sent_again_under_its_nonce_for_an_eighth_mor
 
 def test_no_replacement_ever_exceeds_the_ceiling(node: FaultyNode, harness: Contract) -> None:
     node.faults["eth_sendRawTransaction"] = swallow
-    fees = Fees(ceiling=Transactor(node.url)._market(500 * GWEI).max_fee * 3 // 2)  # room for a few raises
-    sending = Transactor(node.url, FIRST, fees=fees, stuck_after=0.05, patience=4)
+    most = Transactor(node.url)._market(lambda now: 500 * GWEI).max_fee * 3 // 2  # room for a few raises
+    sending = Transactor(node.url, FIRST, fees=Fees(ceiling=most), stuck_after=0.05, patience=4)
     with pytest.raises(transactor.NotMined) as caught:
         sending.send(harness.functions.bump())
     offered = [sent["maxFeePerGas"] for sent in sent_fields(node)]
     assert len(offered) > len(set(offered)) > 1  # raised while it may be, then repeated unchanged
-    assert max(offered) <= fees.ceiling
+    assert max(offered) <= most
     assert len(set(caught.value.hashes)) == len(caught.value.hashes) == len(set(offered))
 
 
@@ -492,7 +495,7 @@ def test_what_is_sent_near_the_ceiling_can_still_be_replaced(node: FaultyNode, h
     with pytest.raises(transactor.NotMined):
         Transactor(node.url, FIRST, stuck_after=0.05, patience=2).send(harness.functions.bump())
     offered = sorted({sent["maxFeePerGas"] for sent in sent_fields(node)})
-    assert len(offered) == 1 + transactor.REPLACEMENTS
+    assert len(offered) == 1 + fees.REPLACEMENTS
     assert 300 * GWEI < offered[0] < 400 * GWEI
     assert offered[-1] <= 500 * GWEI
 
@@ -588,7 +591,7 @@ def test_what_is_stuck_does_not_hold_up_the_next_send_until_its_own_far_deadline
 ) -> None:
     node.faults["eth_sendRawTransaction"] = swallow
     sending = Transactor(node.url, FIRST, stuck_after=60, patience=0.5)
-    far = sending._market(500 * GWEI).timestamp + 10**6
+    far = sending._market(lambda now: 500 * GWEI).timestamp + 10**6
     with pytest.raises(transactor.NotMined):
         sending.send(harness.functions.bump(), deadline=far)
     node.faults.clear()
@@ -661,8 +664,116 @@ def test_a_nonce_taken_while_waiting_is_noticed(
     assert sender.read(harness.functions.count()) == 2
 
 
+def one_more_pending(given: list[Any], ask: Ask) -> Answer:
+    """Something of the sender's is in the mempool."""
+    answered = ask()
+    return {"result": hex(int(answered["result"], 16) + 1)} if given[1] == "pending" else answered
+
+
+class Pool:
+    """A mempool that keeps the first transaction of a nonce, whatever is offered for it later."""
+
+    def __init__(self, node: FaultyNode, *, drops_first: bool) -> None:
+        self.node = node
+        self.first: str | None = None
+        self.drops_first = drops_first
+
+    def __call__(self, given: list[Any], ask: Ask) -> Answer:
+        if self.first is None:
+            self.first = given[0]
+            return swallow(given, ask)
+        nonces = [TypedTransaction.from_bytes(HexBytes(raw)).as_dict()["nonce"] for raw in (self.first, given[0])]
+        if nonces[0] == nonces[1] and given[0] != self.first:
+            return {"error": {"code": -32000, "message": "replacement transaction underpriced"}}
+        if nonces[0] != nonces[1] and not self.drops_first:
+            Endpoint(self.node.upstream).ask("eth_sendRawTransaction", self.first)
+        return ask()
+
+
+@pytest.mark.parametrize("drops_first", [False, True])
+def test_what_cannot_replace_our_own_stuck_transaction_is_queued_behind_it_and_a_gap_is_filled(
+    node: FaultyNode, harness: Contract, drops_first: bool
+) -> None:
+    node.faults["eth_sendRawTransaction"] = Pool(node, drops_first=drops_first)
+    sending = Transactor(node.url, FIRST, stuck_after=0.2, patience=0.5)
+    before = nonce_of(node.upstream)
+    with pytest.raises(transactor.NotMined):
+        sending.send(harness.functions.bump(), value=1)
+    node.faults["eth_getTransactionCount"] = one_more_pending
+    sending.patience = 60
+    receipt = sending.send(harness.functions.bump(), value=2, urgent=True)
+    assert receipt["status"] == 1
+    assert sending.web3.eth.get_transaction(receipt["transactionHash"])["nonce"] == before + 1
+    assert harness.functions.count().call() == 2
+
+
+def test_the_same_call_takes_up_where_it_was_left(node: FaultyNode, harness: Contract) -> None:
+    """Nothing in this call says that it was done, so that a second transaction would do it twice."""
+    node.faults["eth_sendRawTransaction"] = swallow
+    landed: list[str] = []
+    sending = Transactor(
+        node.url, FIRST, stuck_after=60, patience=0.3, on_landed=lambda _, one: landed.append(str(one))
+    )
+    with pytest.raises(transactor.NotMined) as caught:
+        sending.send(harness.functions.bump())
+    node.faults.clear()
+    sending.patience = 60
+    assert sending.send(harness.functions.bump())["transactionHash"] == caught.value.hashes[0]
+    assert harness.functions.count().call() == 1
+    assert len(landed) == 1
+
+
+def test_a_call_that_landed_after_it_was_given_up_is_not_sent_again(node: FaultyNode, harness: Contract) -> None:
+    sending = Transactor(node.url, FIRST, patience=0.0)
+    with pytest.raises(transactor.NotMined) as caught:
+        sending.send(harness.functions.bump())
+    sending.web3.eth.wait_for_transaction_receipt(caught.value.hashes[0], timeout=60)
+    sending.patience = 60
+    assert sending.send(harness.functions.bump())["transactionHash"] == caught.value.hashes[0]
+    assert harness.functions.count().call() == 1
+    assert sending.send(harness.functions.bump())["status"] == 1  # what was told of once is a new call the next time
+    assert harness.functions.count().call() == 2
+
+
+def test_what_is_kept_for_other_duties_is_not_spent(chain: str, sender: Transactor, harness: Contract) -> None:
+    before = nonce_of(chain)
+    with pytest.raises(transactor.NotEnoughFunds):
+        sender.send(harness.functions.bump(), keep=sender.balance())
+    with pytest.raises(transactor.NotEnoughFunds):
+        sender.send(harness.functions.bump(), value=10, keep=sender.balance() - 9)
+    assert nonce_of(chain) == before
+    assert sender.send(harness.functions.bump(), keep=sender.balance() // 2)["status"] == 1
+
+
+def test_a_receipt_is_confirmed_once_its_block_is_deep_and_a_reorganised_one_never(
+    sender: Transactor, harness: Contract, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(transactor, "REPLICA_LAG", 0.3)
+    receipt = sender.send(harness.functions.bump())
+    confirmed = sender.confirm(receipt, 2)
+    assert confirmed["blockHash"] == receipt["blockHash"]
+    assert sender.web3.eth.block_number >= receipt["blockNumber"] + 2
+    with pytest.raises(transactor.NotMined):
+        sender.confirm(receipt, 10**6, patience=0.1)
+    receipt = sender.send(harness.functions.bump())
+    sender.endpoint.ask("anvil_reorg", sender.web3.eth.block_number - receipt["blockNumber"] + 1, [])
+    with pytest.raises(transactor.Reorganised, match="look at the chain, then send again"):
+        sender.confirm(receipt, 2)
+
+
+def test_the_ceiling_of_what_is_urgent_rises_as_its_end_comes_near() -> None:
+    bounds = Fees(ceiling=100, urgent_ceiling=300)
+    at = bounds.ceiling_of(urgent=True, deadline=100_000)
+    assert [at(100_000 - left) for left in (10**5, fees.UNHURRIED, 1050, fees.HURRIED, 0)] == [100, 100, 200, 300, 300]
+    assert bounds.ceiling_of(urgent=True, deadline=None)(0) == 300
+    assert bounds.ceiling_of(urgent=False, deadline=100_000)(99_999) == 100
+    assert Fees(ceiling=100, urgent_ceiling=50).most == 100
+    assert Fees(ceiling=100).most == 200
+
+
 def test_all_errors_of_the_chain_share_one_base() -> None:
     for name in (
+        "Reorganised",
         "NoKey",
         "NotEnoughFunds",
         "FeeAboveCeiling",

@@ -1,0 +1,423 @@
+"""Several nodes of one chain behind one provider. They must agree on what matters; one that fails, lags or lies is passed over.
+
+    Web3(Nodes(["http://127.0.0.1:8545", "https://node.example/KEY"]))
+
+One node answers each request, the first that is fit. Every few seconds all are compared: their chain id, and the hash of a
+block that is deep enough to be the same for all. Those of the majority are fit, less those whose head is far behind. Where
+the majority is no majority, nothing is believed. Logs are asked of a second node too, because a node without them answers
+like one for which nothing happened. A transaction goes to all. One node alone is believed, whatever it says.
+"""
+
+from __future__ import annotations
+
+import logging
+import threading
+import time
+from collections import Counter
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any
+from urllib.parse import urlsplit
+
+import requests
+from eth_typing import URI
+from web3 import HTTPProvider
+from web3.exceptions import BadResponseFormat
+from web3.providers.base import BaseProvider
+from web3.providers.rpc.utils import ExceptionRetryConfiguration
+from web3.types import RPCEndpoint, RPCResponse
+
+log = logging.getLogger(__name__)
+
+ANSWER_SECONDS = 10.0
+GLANCE_SECONDS = 3.0
+"""How long a node may take where others can be asked instead."""
+SURVEY_SECONDS = 6.0
+"""How old a comparison of the nodes may be."""
+AGREED_DEPTH = 5
+"""Blocks below the lowest fit head at which hashes are compared: what is less deep may still be another's for a moment."""
+MOST_LAG = 3
+"""Blocks that a node's head may be behind before another is asked."""
+LONGEST_REST = 60.0
+SHORTEST_REST = 0.25
+LIMIT_TRIES = 4
+"""How often a node that says we ask too much is asked, where there is no other."""
+
+Failure = (requests.RequestException, BadResponseFormat, ValueError, OSError)
+
+
+class NodesDisagree(Exception):
+    """The nodes tell different things about what cannot have changed, and none of them has a majority."""
+
+
+@dataclass(frozen=True, slots=True)
+class Standing:
+    """How one node does. `shown`: its URL without what may be secret."""
+
+    shown: str
+    head: int | None
+    is_fit: bool
+    why: str
+    """What is wrong with it; empty if nothing is."""
+
+
+class Node:
+    """One node, and how it did lately."""
+
+    def __init__(self, url: str, *, is_alone: bool) -> None:
+        if not url.startswith(("http://", "https://")):
+            raise ValueError("a JSON-RPC URL begins with http:// or https://")
+        self.shown = shown_url(url)
+        self.head: int | None = None
+        self.chain_id: int | None = None
+        self.why = ""
+        self.rests_until = 0.0
+        self._failures = 0
+        retry = ExceptionRetryConfiguration(
+            errors=(requests.ConnectionError, requests.Timeout), retries=3 if is_alone else 1, backoff_factor=0.125
+        )
+        seconds = ANSWER_SECONDS if is_alone else GLANCE_SECONDS
+        self._provider = HTTPProvider(
+            URI(url), request_kwargs={"timeout": ANSWER_SECONDS}, exception_retry_configuration=retry
+        )
+        self._glancing = HTTPProvider(URI(url), request_kwargs={"timeout": seconds}, exception_retry_configuration=None)
+
+    def ask(self, method: str, params: Any) -> RPCResponse:
+        """Its answer. Raises what requests raises, NodesDisagree never."""
+        return self._provider.make_request(RPCEndpoint(method), params)
+
+    def glance(self, method: str, *params: Any) -> Any:
+        """The result of a short question. Raises what requests raises, ValueError where there is none."""
+        answer = self._glancing.make_request(RPCEndpoint(method), list(params))
+        if not isinstance(answer, dict) or answer.get("result") is None:
+            raise ValueError("it has no answer")
+        return answer["result"]
+
+    def look(self) -> None:
+        """Learn its chain id and its head. Raises what `glance` raises."""
+        if self.chain_id is None:
+            self.chain_id = int(self.glance("eth_chainId"), 16)
+        self.head = int(self.glance("eth_blockNumber"), 16)
+
+    def rest(self, now: float, why: str, least: float = 0.0) -> float:
+        """Leave it alone for a while, longer each time; for how many seconds."""
+        seconds = min(max(SHORTEST_REST * 2.0**self._failures, least), LONGEST_REST)
+        self._failures = min(self._failures + 1, 16)
+        self.rests_until, self.why = now + seconds, why
+        return seconds
+
+    def recover(self) -> None:
+        """It answered."""
+        self._failures, self.rests_until, self.why = 0, 0.0, ""
+
+
+class Nodes(BaseProvider):
+    """A web3 provider over one or more nodes, in the operator's order of preference. Safe for several threads.
+
+    chain_id: of whoever serves another nothing is believed; depth: blocks below which all must agree. Raises ValueError for
+    what is no URL.
+    """
+
+    def __init__(
+        self,
+        urls: Sequence[str],
+        *,
+        chain_id: int | None = None,
+        depth: int = AGREED_DEPTH,
+        survey_seconds: float = SURVEY_SECONDS,
+        clock: Callable[[], float] = time.monotonic,
+        sleep: Callable[[float], None] = time.sleep,
+    ) -> None:
+        super().__init__()
+        if not urls:
+            raise ValueError("no URL of a node is given")
+        self._nodes = [Node(url, is_alone=len(urls) == 1) for url in urls]
+        self.shown = ", ".join(node.shown for node in self._nodes)
+        self._chain_id = chain_id
+        self._depth = depth
+        self._survey_seconds = survey_seconds
+        self._clock = clock
+        self._sleep = sleep
+        self._surveyed_at: float | None = None
+        self._fit: list[Node] = list(self._nodes)
+        self._agreed = 0
+        self._lock = threading.Lock()
+
+    def make_request(self, method: RPCEndpoint, params: Any) -> RPCResponse:
+        """As web3 asks. Raises what requests raises, NodesDisagree."""
+        if len(self._nodes) == 1:
+            return self._ask_patiently(self._nodes[0], method, params)
+        self._survey_if_due()
+        if method == "eth_sendRawTransaction":
+            return self._tell_all(method, params)
+        node, answer = self._ask_fit(method, params)
+        if method == "eth_getLogs":
+            return self._witnessed(node, answer, params)
+        return answer
+
+    def is_connected(self, show_traceback: bool = False) -> bool:
+        """Whether any node answers."""
+        try:
+            return "result" in self.make_request(RPCEndpoint("eth_chainId"), [])
+        except (*Failure, NodesDisagree):
+            if show_traceback:
+                raise
+            return False
+
+    def standings(self) -> list[Standing]:
+        """How each node does, as of the last comparison; one alone is not looked at until it is asked."""
+        with self._lock:
+            return [Standing(node.shown, node.head, node in self._fit, node.why) for node in self._nodes]
+
+    # ---- Asking ----
+
+    def _ask_patiently(self, node: Node, method: RPCEndpoint, params: Any) -> RPCResponse:
+        """Of a node that has no stand-in: where it says that we ask too much, wait and ask again."""
+        for left in reversed(range(LIMIT_TRIES)):
+            try:
+                answer, least = node.ask(method, params), 0.0
+            except requests.HTTPError as error:
+                if not left or error.response is None or error.response.status_code != 429:
+                    raise
+                least = _retry_after(error)
+            else:
+                if not left or not _is_limited(answer):
+                    node.recover()
+                    return answer
+            self._sleep(node.rest(self._clock(), "it says that we ask too much", least))
+        raise AssertionError("unreachable: the last try returns or raises")
+
+    def _ask_fit(self, method: RPCEndpoint, params: Any) -> tuple[Node, RPCResponse]:
+        """The first fit node's answer; of those that rest only if no other has one."""
+        failure: Exception | None = None
+        limited: tuple[Node, RPCResponse] | None = None
+        for node in self._in_turn():
+            try:
+                answer = node.ask(method, params)
+            except Failure as error:
+                failure = error
+                self._note(node, error)
+                continue
+            if _is_limited(answer):
+                limited = node, answer
+                node.rest(self._clock(), "it says that we ask too much")
+                continue
+            if node.rests_until:
+                node.recover()
+            return node, answer
+        if limited is not None:
+            return limited
+        assert failure is not None
+        raise failure
+
+    def _in_turn(self) -> list[Node]:
+        now = self._clock()
+        with self._lock:
+            fit = list(self._fit)
+        return sorted(fit, key=lambda node: node.rests_until > now)  # stable: the operator's order
+
+    def _note(self, node: Node, error: Exception) -> None:
+        least = _retry_after(error) if isinstance(error, requests.HTTPError) else 0.0
+        seconds = node.rest(self._clock(), f"it does not answer ({type(error).__name__})", least)
+        log.warning("%s does not answer (%s): others are asked for %.1f s", node.shown, type(error).__name__, seconds)
+
+    def _tell_all(self, method: RPCEndpoint, params: Any) -> RPCResponse:
+        """Hand a transaction to every node; the first that takes it answers for all."""
+        refused: RPCResponse | None = None
+        taken: RPCResponse | None = None
+        failure: Exception | None = None
+        for node in self._in_turn():
+            try:
+                answer = node.ask(method, params)
+            except Failure as error:
+                failure = error
+                self._note(node, error)
+                continue
+            if "result" in answer:
+                taken = taken or answer
+            else:
+                refused = refused or answer
+        if taken is not None or refused is not None:
+            return taken if taken is not None else refused  # type: ignore[return-value]
+        assert failure is not None
+        raise failure
+
+    # ---- Comparing ----
+
+    def _survey_if_due(self) -> None:
+        """Compare the nodes, unless that was done a moment ago. Raises NodesDisagree, what requests raises."""
+        with self._lock:
+            now = self._clock()
+            if self._surveyed_at is not None and now < self._surveyed_at + self._survey_seconds:
+                return
+            self._fit, self._agreed = self._compare(self._looked_at(now))
+            self._surveyed_at = self._clock()
+
+    def _looked_at(self, now: float) -> list[Node]:
+        """The nodes that answer. Raises what requests raises if none does."""
+        there: list[Node] = []
+        failure: Exception | None = None
+        for node in sorted(self._nodes, key=lambda one: one.rests_until):
+            if node.rests_until > now and there:
+                continue
+            try:
+                node.look()
+            except Failure as error:
+                failure = error
+                node.head = None
+                self._note(node, error)
+            else:
+                node.recover()
+                there.append(node)
+        if not there:
+            assert failure is not None
+            raise failure
+        ours = [node for node in there if self._chain_id in (None, node.chain_id)]
+        for node in there:
+            if ours and node not in ours:
+                node.why = f"it serves chain {node.chain_id}"
+                log.error("%s is passed over: %s, not %s", node.shown, node.why, self._chain_id)
+        there = ours or there  # whoever asks for the chain's id is told, if nobody serves the right one
+        return [node for node in self._nodes if node in there]
+
+    def _compare(self, there: list[Node]) -> tuple[list[Node], int]:
+        """Those of the majority that do not lag, and the height up to which they agree. Raises NodesDisagree."""
+        heads = sorted((_head(node) for node in there), reverse=True)
+        # one node that claims to be ahead makes no other lag, where there are enough to know
+        newest = heads[1] if len(heads) > 2 else heads[0]
+        current = [node for node in there if _head(node) >= newest - MOST_LAG]
+        height = max(0, min(_head(node) for node in current) - self._depth)
+        told = {node: _block_told(node, height) for node in there if _head(node) >= height}
+        counted = Counter(told.values()).most_common()
+        # a node that lags too far to have the block has no say
+        if not counted or 2 * counted[0][1] <= len(told):
+            differing = "; ".join(f"{node.shown} says {said[:42]}" for node, said in told.items())
+            raise NodesDisagree(f"the nodes disagree on block {height}, and none is believed: {differing}")
+        fit = []
+        for node in there:
+            why = _unfitness(node, told.get(node, counted[0][0]) == counted[0][0], node in current, newest, height)
+            if why and why != node.why:
+                log.error("%s is passed over: %s", node.shown, why)
+            node.why = why
+            if not why:
+                fit.append(node)
+        return fit, height
+
+    def _witnessed(self, first: Node, answer: RPCResponse, params: Any) -> RPCResponse:
+        """The answer, once a second fit node says the same of blocks that all have. Raises NodesDisagree."""
+        wanted = dict(params[0])
+        start, end = (_number(wanted.get(name)) for name in ("fromBlock", "toBlock"))
+        with self._lock:
+            others, height = [node for node in self._fit if node is not first], self._agreed
+        if "result" not in answer or start is None or end is None or start > (until := min(end, height)):
+            return answer
+        asked = {**wanted, "toBlock": hex(until)}
+        votes: dict[Node, frozenset[tuple[str, ...]]] = {first: _logs_until(answer, until)}
+        for node in others:
+            try:
+                said = node.ask("eth_getLogs", [asked])
+            except Failure as error:
+                self._note(node, error)
+                continue
+            if "result" not in said:
+                continue  # it refuses so many: it says nothing about them
+            votes[node] = _logs_until(said, until)
+            most, count = Counter(votes.values()).most_common(1)[0]
+            if count >= 2:
+                break
+        else:
+            if len(votes) < 2:
+                return answer  # nobody else can say
+            raise NodesDisagree(
+                f"the nodes tell of different events in blocks {start} to {until}, and none is believed: "
+                + "; ".join(f"{node.shown} has {len(logs)}" for node, logs in votes.items())
+            )
+        if votes[first] == most:
+            return answer
+        log.error("%s tells of other events in blocks %d to %d than two other nodes", first.shown, start, until)
+        first.rest(self._clock(), "it tells of other events than two other nodes", LONGEST_REST)
+        return next(node for node, logs in votes.items() if logs == most).ask("eth_getLogs", params)
+
+
+def _unfitness(node: Node, agrees: bool, is_current: bool, newest: int, height: int) -> str:
+    if not agrees:
+        return f"it is on another chain than the majority at block {height}"
+    if not is_current:
+        return f"its head is block {node.head}, that of others block {newest}"
+    return ""
+
+
+def _head(node: Node) -> int:
+    return node.head or 0
+
+
+def _block_told(node: Node, height: int) -> str:
+    """What a node says that must be the same for all: its chain id and the block's hash."""
+    try:
+        said = node.glance("eth_getBlockByNumber", hex(height), False)["hash"]
+    except (*Failure, KeyError, TypeError):
+        said = "that it has none"
+    return f"{said} of chain {node.chain_id}"
+
+
+def _logs_until(answer: RPCResponse, until: int) -> frozenset[tuple[str, ...]]:
+    """What identifies each log and what it says, of blocks up to one."""
+    try:
+        logs: Iterator[Any] = iter(answer["result"])
+        return frozenset(
+            (str(one["blockHash"]).lower(), str(one["logIndex"]), str(one["data"]).lower(), *map(str, one["topics"]))
+            for one in logs
+            if int(one["blockNumber"], 16) <= until
+        )
+    except (KeyError, TypeError, ValueError):
+        return frozenset({("not logs",)})
+
+
+def _number(given: Any) -> int | None:
+    if isinstance(given, int):
+        return given
+    try:
+        return int(given, 16)
+    except (TypeError, ValueError):
+        return None
+
+
+def _is_limited(answer: Any) -> bool:
+    """Whether a node says that it is asked too much, and not that one answer would be too big."""
+    error = answer.get("error") if isinstance(answer, dict) else None
+    if not isinstance(error, dict):
+        return False
+    message = str(error.get("message", "")).lower()
+    if any(word in message for word in ("range", "result", "block", "logs")):
+        return False
+    return error.get("code") == 429 or any(
+        phrase in message for phrase in ("rate limit", "too many requests", "request limit", "capacity", "slow down")
+    )
+
+
+def _retry_after(error: requests.HTTPError) -> float:
+    """Seconds that a server asks us to wait, as far as we do so."""
+    asked = error.response.headers.get("Retry-After", "") if error.response is not None else ""
+    return min(float(asked), LONGEST_REST) if asked.isascii() and asked.isdigit() else 0.0
+
+
+def shown_url(url: str) -> str:
+    """A URL without what may be secret in it."""
+    try:
+        parts = urlsplit(url)
+        port = f":{parts.port}" if parts.port else ""
+    except ValueError:
+        return "the given URL"
+    hidden = "/…" if parts.path.strip("/") or parts.query else ""
+    return f"{parts.scheme}://{parts.hostname or ''}{port}{hidden}"
+
+
+def split_urls(text: str) -> list[str]:
+    """The URLs of a setting: separated by commas, each begins with its scheme."""
+    urls: list[str] = []
+    for part in text.split(","):
+        if urls and part.strip() and "://" not in part:
+            urls[-1] += f",{part.strip()}"  # a comma of its own
+        elif part.strip():
+            urls.append(part.strip())
+    return urls
