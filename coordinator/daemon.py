@@ -9,22 +9,27 @@ from __future__ import annotations
 import logging
 import threading
 import time
-from collections.abc import Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from typing import Any
 
 from contracts.deployment import BadDeployment, Deployment
 from contracts.endpoint import ChainError, Endpoint, WrongChain
+from coordinator.claims import Claims
 from coordinator.clock import Clock
 from coordinator.dispatcher import BrokerUnreachable, Dispatcher, Publish, celery_publisher
 from coordinator.job_store import JobStore, Source, StoreDamaged, StoreUnusable
 from coordinator.job_view import JobView
-from coordinator.scheduler import Operator, next_actions
+from coordinator.metrics import CoordinatorMetrics
+from coordinator.scheduler import Action, Operator, next_actions
 from coordinator.settings import CoordinatorSettings
 from coordinator.watcher import Watcher
+from oracle_worker.monitoring import monitoring
 
 log = logging.getLogger(__name__)
 
+UNHEALTHY_SECONDS = 120.0
+"""Without a cycle that succeeds for so long, the coordinator says that it is not well."""
 LONGEST_PAUSE = 15.0
 """Seconds between cycles while nothing but errors comes of them, at most."""
 
@@ -71,10 +76,22 @@ class Daemon:
         self._dispatcher = Dispatcher(
             self._publish, retry_seconds=settings.retry_seconds, chunk_depth=settings.chunk_depth
         )
+        self._claims: Claims | None = None
+        if settings.token_jobs is not None and settings.worker is not None:
+            self._claims = Claims(self._endpoint, settings.token_jobs, settings.worker)
         self._follow(JobStore(settings.database, self._source))
         self.health = Health(started_at=time.time())
         self.clock: Clock | None = None
         """Of the last look at the chain that succeeded."""
+        self.metrics = CoordinatorMetrics()
+
+    def report(self) -> tuple[bool, Mapping[str, Any]]:
+        """Whether it does its work, for /healthz; metrics that are asked for are measured with it."""
+        health = self.health
+        self.metrics.cycled(health.failures_in_a_row, health.last_success_at)
+        self.metrics.measure_queues(self.settings)
+        since = time.time() - (health.last_success_at or health.started_at)
+        return since < UNHEALTHY_SECONDS, health.as_json()
 
     def close(self) -> None:
         """Give the projection back."""
@@ -95,9 +112,12 @@ class Daemon:
             return
         self.clock = clock
         views = self.store.open_views()
+        unclaimed = list(self._claims.unclaimed(self.store, clock.confirmed_block)) if self._claims else []
+        known = {view.job_id: view for view in [*views, *unclaimed]}
         if self.settings.worker is not None:
-            self._dispatch(views, clock)
-        self._dispatcher.forget_all_but({view.job_id for view in views})
+            self._dispatch(list(known.values()), clock, {view.job_id for view in unclaimed})
+        self._dispatcher.forget_all_but(known)
+        self.metrics.looked(clock, views, self._endpoint)
         self.health = replace(
             self.health,
             head=clock.block_number,
@@ -127,16 +147,20 @@ class Daemon:
                 self.health, cycles=health.cycles, failures_in_a_row=0, last_success_at=time.time(), last_error=None
             )
 
-    def _dispatch(self, views: Sequence[JobView], clock: Clock) -> None:
+    def _dispatch(self, views: Sequence[JobView], clock: Clock, unclaimed: Collection[bytes]) -> None:
         worker = self.settings.worker
         assert worker is not None  # an observing coordinator does not come here
         account, stakers = self.store.account(worker), self.store.stakers()
         has_lane = next(account.free_lanes(), None) is not None
+        self.metrics.held(worker, account, views)
+        due: list[Action] = []
         for view in views:
             try:
                 bonded = self.store.bonded_before(worker, view.state.created_block)
-                me = Operator(worker, bonded, account.free, has_lane, stakers)
-                sent = self._dispatcher.dispatch(view, next_actions(view, me, clock, self.settings.rules))
+                me = Operator(worker, bonded, account.free, has_lane, unclaimed, stakers)
+                actions = next_actions(view, me, clock, self.settings.rules)
+                due += actions
+                sent = self._dispatcher.dispatch(view, actions)
             except (BrokerUnreachable, StoreDamaged, StoreUnusable):
                 raise
             except Exception:
@@ -144,7 +168,9 @@ class Daemon:
                 continue
             for action in sent:
                 log.info("job 0x%s: %s", view.job_id.hex(), action.kind)
+            self.metrics.sent(sent)
             self.health = replace(self.health, dispatched=self.health.dispatched + len(sent))
+        self.metrics.due(due)
 
     def _follow(self, store: JobStore) -> None:
         self.store = store
@@ -172,6 +198,7 @@ def run(settings: CoordinatorSettings, stop: threading.Event) -> None:
     """Run a coordinator until `stop` is set. Raises BadDeployment, StoreInUse, StoreUnusable, WrongChain."""
     daemon = Daemon(settings)
     try:
-        daemon.run(stop)
+        with monitoring(settings.monitoring_port, [daemon.metrics.registry], daemon.report):
+            daemon.run(stop)
     finally:
         daemon.close()

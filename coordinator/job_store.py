@@ -299,6 +299,13 @@ class JobStore:
             found.update({row.number: row.hash for row in rows})
         return found
 
+    @_guarded
+    def jobs_between(self, requester: ChecksumAddress, worker: ChecksumAddress) -> list[bytes]:
+        """The ids of a requester's jobs in which a worker took seats, oldest first."""
+        made, took = (_of_actor(name, actor) for name, actor in (("JobCreated", requester), ("Committed", worker)))
+        query = sql.select(tables.jobs.c.job_id).where(tables.jobs.c.job_id.in_(made), tables.jobs.c.job_id.in_(took))
+        return [row.job_id for row in self._all(query.order_by(tables.jobs.c.created_block, tables.jobs.c.job_id))]
+
     # ---- Stake ----
 
     @_guarded
@@ -424,6 +431,13 @@ class JobStore:
         elif event.name == "SeatsReleased":
             for worker in args["workers"]:
                 yield worker, -args["forfeited"] * self._counts.pop((args["jobId"], worker), 0)
+
+
+def _of_actor(name: str, actor: str) -> sql.Select[Any]:
+    """The jobs that one kind of event tells of with this actor."""
+    same = (tables.actors.c.block == tables.events.c.block) & (tables.actors.c.log_index == tables.events.c.log_index)
+    query = sql.select(tables.events.c.job_id).join(tables.actors, same)
+    return query.where(tables.actors.c.actor == actor, tables.events.c.name == name)
 
 
 def _closing_block(view: JobView) -> int | None:

@@ -40,6 +40,7 @@ class ActionKind(StrEnum):
     EXAMINE = "examine"
     SETTLE = "settle"
     DELIVER = "deliver"
+    CLAIM = "claim"
     RELEASE = "release"
     RELEASE_BOUNTY = "release_bounty"
     RELEASE_BOND = "release_bond"
@@ -67,6 +68,8 @@ class Operator:
     """Wei bonded and not locked now: what seats can be taken with."""
     has_lane: bool = True
     """Whether one of its lanes is free for another job."""
+    unclaimed: Collection[bytes] = ()
+    """The jobs whose reward in tokens it has not claimed."""
     stakers: Collection[str] = ()
     """Every address with stake, for the order of turns."""
 
@@ -279,6 +282,11 @@ def _deliver(at: Situation) -> Iterator[Guard]:
     yield at.is_my_turn(at.view.seats, waited), "another operator's turn"
 
 
+def _claim(at: Situation) -> Iterator[Guard]:
+    yield at.phase == Phase.SETTLED, "rewards are claimed once the job is settled"
+    yield at.view.job_id in at.me.unclaimed, "no token reward of ours is unclaimed"
+
+
 def _release(at: Situation) -> Iterator[Guard]:
     yield at.phase == Phase.SETTLED, "seats are released once the job is settled"
     yield at.seat is not None and at.seat.is_held, "no seat of ours is held"
@@ -306,6 +314,7 @@ _GUARDS: dict[ActionKind, Callable[[Situation], Iterator[Guard]]] = {
     ActionKind.EXAMINE: _examine,
     ActionKind.SETTLE: _settle,
     ActionKind.DELIVER: _deliver,
+    ActionKind.CLAIM: _claim,
     ActionKind.RELEASE: _release,
     ActionKind.RELEASE_BOUNTY: _release_bounty,
     ActionKind.RELEASE_BOND: _release_bond,

@@ -1,4 +1,4 @@
-"""A coordinator's settings, from environment variables that begin with QUORATE_ or from keyword arguments.
+"""A coordinator's settings, from keyword arguments, environment variables that begin with QUORATE_, or a TOML file.
 
 Keys that a worker has too (QUORATE_RPC_URL, QUORATE_BROKER_URL, QUORATE_CHUNK_DEPTH …) mean the same to both: one
 operator's processes are given the same environment.
@@ -12,7 +12,6 @@ from typing import Any
 from pydantic import Field
 
 from coordinator.scheduler import Rules
-from coordinator.watcher import MOST_BLOCKS
 from oracle_worker.chunks import MOST_CHUNKS
 from oracle_worker.settings import OperatorSettings, load_as
 
@@ -20,11 +19,6 @@ from oracle_worker.settings import OperatorSettings, load_as
 class CoordinatorSettings(OperatorSettings):
     """What one coordinator needs to know. Times in seconds."""
 
-    # the chain
-    confirmations: int = Field(default=5, ge=0, le=1000)
-    """Blocks on top of the last one that counts as final."""
-    log_range: int = Field(default=MOST_BLOCKS, ge=1)
-    """Blocks asked for at a time when logs are read; fewer where the node refuses that many."""
     poll_seconds: float = Field(default=1.0, gt=0, le=3600)
     """How long to wait before asking whether there is a new block."""
 
@@ -52,5 +46,5 @@ class CoordinatorSettings(OperatorSettings):
 
 
 def load(**given: Any) -> CoordinatorSettings:
-    """Settings from the environment, `given` before it. Raises BadSettings, which names the keys and never shows values."""
+    """Settings, as oracle_worker.settings.load. Raises BadSettings, which names keys and shows no values."""
     return load_as(CoordinatorSettings, given)

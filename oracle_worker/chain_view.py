@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from eth_typing import ChecksumAddress
-from eth_utils import event_abi_to_log_topic
+from eth_utils import event_abi_to_log_topic, to_canonical_address
 from hexbytes import HexBytes
 from web3.contract.base_contract import BaseContractEvent
 from web3.types import FilterParams, LogReceipt
@@ -256,6 +256,7 @@ class ChainView:
         self._events: dict[bytes, BaseContractEvent] = {
             bytes(event_abi_to_log_topic(one.abi)): one for one in ours + theirs
         }
+        self._committed = bytes(event_abi_to_log_topic(contracts.oracle.contract.events["Committed"]().abi))
         self._created = bytes(event_abi_to_log_topic(contracts.oracle.contract.events["JobCreated"]().abi))
 
     def head(self, number: int | None = None) -> Head:
@@ -317,6 +318,33 @@ class ChainView:
             history.take(decoded["event"], dict(decoded["args"]), log["blockNumber"], last_level)
         return history
 
+    def last_jobs(self, worker: ChecksumAddress) -> dict[int, bytes]:
+        """The last job of each lane that a worker ever committed in, from the whole chain's events."""
+        topics = [[HexBytes(self._committed)], None, HexBytes(bytes(12) + to_canonical_address(worker))]
+        head = self.head().number
+        jobs: dict[int, bytes] = {}
+        # a worker's own commits are few: a node that can tells of all of them at once
+        for log in self._logs_of(topics, self.contracts.deployment.block, head, head + 1):
+            args = self._events[self._committed].process_log(log)["args"]
+            jobs[args["lane"]] = bytes(args["jobId"])
+        return jobs
+
+    def words(self, job_id: bytes, worker: ChecksumAddress) -> list[bytes]:
+        """What can name a worker's seats in a job: the root that they revealed, else each commitment told of."""
+        oracle, head = self.contracts.oracle, self.head().number
+        created = oracle.job_state(job_id, head).created_block
+        commitments: list[bytes] = []
+        for log in self._logs(job_id, created, head):
+            topic = bytes(log["topics"][0])
+            if topic == self._created:
+                continue
+            told = self._events[topic].process_log(log)
+            if told["event"] == "Revealed" and worker in told["args"]["workers"]:
+                return [bytes(told["args"]["root"])]
+            if told["event"] == "Committed" and told["args"]["worker"] == worker:
+                commitments.append(bytes(told["args"]["commitment"]))
+        return commitments[-1:]
+
     def is_commit_deep(self, sight: Sight, history: History, confirmations: int) -> bool:
         """Whether the block that closed the commit phase has `confirmations` blocks on top of it."""
         number = sight.head.number - confirmations
@@ -328,12 +356,16 @@ class ChainView:
         return self.contracts.oracle.seat_at(worker, lane, sight.head.number)
 
     def _logs(self, job_id: bytes, first: int, last: int) -> Iterator[LogReceipt]:
-        size = self.log_range
+        topics = [[HexBytes(topic) for topic in (self._created, *self._events)], HexBytes(job_id)]
+        return self._logs_of(topics, first, last, self.log_range)
+
+    def _logs_of(self, topics: list[Any], first: int, last: int, size: int) -> Iterator[LogReceipt]:
+        """The oracle's logs with these topics, `size` blocks at a time or as many as the node gives."""
         while first <= last:
             until = min(first + size - 1, last)
             wanted: FilterParams = {
                 "address": self.contracts.deployment.oracle,
-                "topics": [[HexBytes(topic) for topic in (self._created, *self._events)], HexBytes(job_id)],
+                "topics": topics,
                 "fromBlock": first,
                 "toBlock": until,
             }

@@ -13,8 +13,7 @@ from contracts.endpoint import Call
 from contracts.errors import OracleRevert
 from contracts.job import NOBODY, Job, Phase
 from contracts.model_registry import Model
-from contracts.transactor import GWEI
-from oracle_worker import policy
+from oracle_worker import gas_money, policy
 from oracle_worker.chain_view import Sight
 from oracle_worker.context import SignerContext
 from oracle_worker.disputes import (
@@ -33,7 +32,6 @@ from oracle_worker.job_codec import BadMessage, action_from_json, job_from_json
 from oracle_worker.result import Nothing, Result, WorkerError
 from oracle_worker.sending import send
 
-USUAL_TIP = GWEI
 STEPS = ("extend_challenge", "begin", "advance")
 """Duties after which the next one of an execution in steps can be found."""
 OnRoot: TypeAlias = MakeDemand | GiveNodes | GiveLeaf | MakeRefutation | ExtendChallenge
@@ -112,7 +110,7 @@ def _demand(context: SignerContext, sight: Sight, node: Node, open_demands: int)
     overtaken = ("WrongPhase", "AlreadyDemanded", "AlreadyRefuted", "DemandTooLate", "BondTooLow", "ParentNotAnswered")
     end = protocol.demand_end(sight.state, sight.job.terms, node.level)
     detail = f"node {node.index} of level {node.level}"
-    return send(context, "demand", call, overtaken, deadline=end, detail=detail, urgent=True)
+    return send(context, "demand", call, overtaken, deadline=end, detail=detail, urgent=True, spare=True)
 
 
 def _answer(context: SignerContext, sight: Sight, node: Node, call: Call, duty: str) -> Result:
@@ -152,7 +150,7 @@ def _judge(context: SignerContext, sight: Sight, gold: Gold, result: ResultProof
         right = merkle.result_leaf(gold.index, _output(context, sight, model, given.row))
     if result.leaf == right or context.contracts.oracle.tally(sight.job_id, result.root, sight.head.number).refuted:
         gain = _gain_of_wrong_gold(context, sight, gold, right)
-        price = sight.head.base_fee + USUAL_TIP
+        price = gas_money.usual(sight.head.base_fee)
         cost = price * gas_budget.refutation(model.execution_gas, sight.depth, model.row_length)
         if gain < cost:
             return Nothing("judge", f"it would earn {gain} wei and may cost {cost}")

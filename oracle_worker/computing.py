@@ -8,7 +8,7 @@ from typing import Any
 from contracts import job as protocol
 from contracts import merkle
 from contracts.job import Job, Phase
-from oracle_worker import policy
+from oracle_worker import pay, policy
 from oracle_worker.chain_view import History, Sight
 from oracle_worker.context import ComputeContext
 from oracle_worker.data import AwaitedData, Need
@@ -152,9 +152,10 @@ def _checked(context: ComputeContext, sight: Sight, chunk: int | None = None) ->
     if sight.phase == Phase.CHALLENGING:
         return prepare(context, sight, bounded=not is_seated(context, context.view.history(sight)))
     terms = sight.job.terms
-    policy.check_terms(context.settings, terms)
+    reward = pay.reward(context, sight.job)
+    policy.check_terms(context.settings, terms, reward)
     work = prepare(context, sight)
-    policy.check_pay(context.settings, terms, work.model.network)
+    policy.check_pay(context.settings, terms, work.model.network, reward)
     if chunk is None or not context.results.path(sight.job_id, chunk).exists():
         left = protocol.commit_end(sight.state, terms) - sight.head.timestamp
         policy.check_time(context.settings, terms, left, _speed(context, work.model))

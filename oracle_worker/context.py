@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from functools import cached_property
 
 from eth_account.signers.local import LocalAccount
 from eth_typing import ChecksumAddress
 
 from contracts.deployment import Contracts
 from contracts.job import Job
+from contracts.token_jobs import TokenJobs
 from contracts.transactor import Transactor
 from oracle_worker.chain_view import ChainView
 from oracle_worker.chunks import ChunkPlan, plan
@@ -18,6 +20,7 @@ from oracle_worker.fetching import Fetching
 from oracle_worker.inference import Inference, ResultStore
 from oracle_worker.messages import Seal
 from oracle_worker.model_store import ModelStore
+from oracle_worker.monitoring import SignerMetrics
 from oracle_worker.relay import Relay
 from oracle_worker.settings import WorkerSettings
 from oracle_worker.tries import TryLog
@@ -31,6 +34,12 @@ class Context:
     contracts: Contracts
     view: ChainView
     seal: Seal
+
+    @cached_property
+    def tokens(self) -> TokenJobs | None:
+        """The contract whose jobs pay tokens, if the operator works for such."""
+        named = self.settings.token_jobs
+        return None if named is None else TokenJobs(self.contracts.endpoint, named)
 
     def plan(self, job: Job) -> ChunkPlan:
         """How this operator cuts the job."""
@@ -62,6 +71,9 @@ class SignerContext(Context):
     collection: Collection
     tries: TryLog
     relay: Relay | None = None
+    metrics: SignerMetrics = field(default_factory=SignerMetrics)
+    lane_jobs: dict[int, bytes] = field(default_factory=dict)
+    """The last job of each lane that was ever used; empty until it is asked for."""
     undelivered: set[bytes] = field(default_factory=set)
     """Jobs whose consumer took gas and failed, as this process saw it: not told again, since each time costs as much."""
 

@@ -17,7 +17,7 @@ from contracts.commitment import DATA_UNAVAILABLE, SeatStatus
 from contracts.compute_oracle import Opening
 from contracts.job import Job, Phase
 from contracts.stake import LANES, Account
-from oracle_worker import policy, salt
+from oracle_worker import claims, gas_money, pay, policy, salt
 from oracle_worker.chain_view import History, SeenSeats, Sight
 from oracle_worker.context import SignerContext
 from oracle_worker.job_codec import BadMessage, count_of, hash_of, job_from_json
@@ -28,9 +28,6 @@ from oracle_worker.sending import send
 
 log = logging.getLogger(__name__)
 
-COMMIT_GAS = 150_000
-REVEAL_GAS = 120_000
-"""Gas that a commit or a reveal takes at most; what the wallet must hold before staking is computed from them."""
 OVERTAKEN_COMMIT = ("WrongPhase", "AlreadyCommitted", "LaneTaken", "NoSeatGranted", "NotEnoughFreeStake")
 STALE_SHARE = 8
 """A failed try says that the data cannot be had now for this share of the commit window."""
@@ -46,7 +43,7 @@ def draw(context: SignerContext, job: Job) -> Result:
         return Nothing("draw", f"the seed comes from block {seed_block}, the chain is at {sight.head.number}")
     header = block_header.fetch(context.contracts.endpoint, seed_block)
     call = context.contracts.oracle.draw(sight.job_id, header)
-    return send(context, "draw", call, ("AlreadyDrawn", "WrongPhase"), detail=f"seed of block {seed_block}")
+    return send(context, "draw", call, ("AlreadyDrawn", "WrongPhase"), detail=f"seed of block {seed_block}", spare=True)
 
 
 def commit(context: SignerContext, job: Job, root: bytes | None = None) -> Result:
@@ -61,7 +58,7 @@ def commit(context: SignerContext, job: Job, root: bytes | None = None) -> Resul
     history = context.view.history(sight)
     held = context.view.seats(sight, history, context.worker)
     if held is None:
-        policy.check_terms(context.settings, job.terms)
+        policy.check_terms(context.settings, job.terms, pay.reward(context, job))
         root = root or context.collection.root(sight.job_id, context.plan(job))
     else:
         root = _opened(context, sight, held[0]).root
@@ -123,7 +120,7 @@ def abstain(context: SignerContext, job: Job) -> Result:
         return Nothing("abstain", f"the job is {sight.phase.name}")
     if why := _why_not_abstain(context, sight):
         return Nothing("abstain", why)
-    policy.check_abstention(context.settings, job.terms)
+    policy.check_abstention(context.settings, pay.fee(context, job))
     return commit(context, job, DATA_UNAVAILABLE)
 
 
@@ -166,7 +163,14 @@ def _commit_to(context: SignerContext, sight: Sight, history: History, held: See
     if len(tickets) <= count:
         return Nothing("commit", f"no ticket beyond the {count} seats held wins by now, or no seat or stake is left")
     if held is None:
-        _check_gas_money(context, sight)
+        _check_gas_money(context, sight, account)
+        if root != DATA_UNAVAILABLE and context.relay is None:  # abstaining is paid by a fee, a relay pays for the gas
+            gas = gas_money.COMMIT_GAS + gas_money.REVEAL_GAS
+            cost = gas_money.usual(sight.head.base_fee) * gas
+            policy.check_gain(context.settings, len(tickets), job.terms, pay.reward(context, job), cost)
+        claims.clear(context, lane)
+        if context.tokens is not None:
+            context.lane_jobs[lane] = sight.job_id
     sealed = salt.seal(context.secret, sight.job_id, context.worker, root)
     end = protocol.commit_end(sight.state, job.terms)
     half = end - job.terms.commit_window // 2
@@ -246,12 +250,11 @@ def _tickets(context: SignerContext, sight: Sight, history: History, account: Ac
     return list(islice(won, room))
 
 
-def _check_gas_money(context: SignerContext, sight: Sight) -> None:
+def _check_gas_money(context: SignerContext, sight: Sight, account: Account) -> None:
     """A worker that cannot pay for its reveal loses its stake: it does not commit."""
-    price = min(2 * sight.head.base_fee + context.transactor.fees.tip_ceiling, context.transactor.fees.ceiling)
-    needed = price * (COMMIT_GAS + REVEAL_GAS * context.settings.reveals_in_reserve)
+    needed = gas_money.for_commit(context, account, sight.head.base_fee)
     if (has := context.transactor.balance()) < needed:
         raise policy.PolicyRefusal(
-            f"{context.worker} has {has} wei and should have {needed} for this commit and "
-            f"{context.settings.reveals_in_reserve} reveals (reveals_in_reserve): send it more"
+            f"{context.worker} has {has} wei and should have {needed} for this commit, its reveal and those of all seats held "
+            f"(at least reveals_in_reserve, {context.settings.reveals_in_reserve}): send it more"
         )

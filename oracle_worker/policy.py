@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from contracts.job import Terms, seat_fee
+from contracts.job import Terms
 from models.network import IntegerNetwork
 from oracle_worker.chunks import MOST_CHUNKS, plan
 from oracle_worker.result import WorkerError
@@ -17,14 +17,17 @@ class PolicyRefusal(WorkerError):
     """The job is outside the operator's policy; the text names the setting."""
 
 
-def check_terms(settings: WorkerSettings, terms: Terms) -> None:
-    """What the terms alone decide: the signer asks again before it stakes. Raises PolicyRefusal."""
+def check_terms(settings: WorkerSettings, terms: Terms, reward: int) -> None:
+    """What terms and reward alone decide: the signer asks again before it stakes.
+
+    reward: wei for all seats together, as everywhere here (oracle_worker.pay). Raises PolicyRefusal.
+    """
     if settings.allowed_models and terms.model_id.hex() not in settings.allowed_models:
         raise PolicyRefusal(f"model {terms.model_id.hex()} is not among allowed_models")
     if terms.item_count > settings.most_items:
         raise PolicyRefusal(f"{terms.item_count} items are more than most_items allows ({settings.most_items})")
     check_chunks(settings, terms)
-    share = terms.reward // terms.seats
+    share = reward // terms.seats
     if share < settings.least_reward_per_item * terms.item_count:
         raise PolicyRefusal(
             f"a seat earns {share} wei for {terms.item_count} items, less than least_reward_per_item asks "
@@ -38,20 +41,30 @@ def check_chunks(settings: WorkerSettings, terms: Terms) -> None:
         raise PolicyRefusal(f"{count} chunks at this chunk_depth ({settings.chunk_depth}), at most {MOST_CHUNKS}")
 
 
-def check_abstention(settings: WorkerSettings, terms: Terms) -> None:
-    """Whether to abstain from a job whose data cannot be had. Raises PolicyRefusal."""
+def check_gain(settings: WorkerSettings, seats: int, terms: Terms, reward: int, gas_cost: int) -> None:
+    """Whether the seats that can be had now earn what committing and revealing cost, in wei. Raises PolicyRefusal."""
+    earned = seats * (reward // terms.seats)
+    if earned < settings.least_gain * gas_cost:
+        raise PolicyRefusal(
+            f"{seats} seats earn {earned} wei and their gas costs {gas_cost} at today's price, of which they must earn "
+            f"{settings.least_gain:g} times as much (least_gain)"
+        )
+
+
+def check_abstention(settings: WorkerSettings, fee: int) -> None:
+    """Whether to abstain from a job whose data cannot be had; fee: wei for a seat that worked in vain. Raises PolicyRefusal."""
     if not settings.abstain:
         raise PolicyRefusal("jobs whose data cannot be had are left alone (abstain)")
-    if seat_fee(terms) < settings.least_call_out_fee:
+    if fee < settings.least_call_out_fee:
         raise PolicyRefusal(
-            f"a seat that worked in vain gets {seat_fee(terms)} wei, less than least_call_out_fee asks "
+            f"a seat that worked in vain gets {fee} wei, less than least_call_out_fee asks "
             f"({settings.least_call_out_fee})"
         )
 
 
-def check_pay(settings: WorkerSettings, terms: Terms, network: IntegerNetwork) -> None:
+def check_pay(settings: WorkerSettings, terms: Terms, network: IntegerNetwork, reward: int) -> None:
     """Whether the work is worth the reward. Raises PolicyRefusal."""
-    share = terms.reward // terms.seats
+    share = reward // terms.seats
     macs = network.macs * terms.item_count
     if share * GIGA < settings.least_reward_per_gigamac * macs:
         raise PolicyRefusal(

@@ -10,6 +10,7 @@ from web3.types import TxReceipt
 from contracts.endpoint import Call
 from contracts.errors import OracleRevert
 from contracts.transactor import DeadlinePassed
+from oracle_worker import gas_money
 from oracle_worker.context import SignerContext
 from oracle_worker.result import Done, Nothing, Result
 
@@ -25,19 +26,22 @@ def send(
     deadline: int | None = None,
     detail: str = "",
     urgent: bool = False,
+    spare: bool = False,
 ) -> Result:
     """Send one call. The custom errors named `overtaken` mean that somebody else, or the clock, was first.
 
-    urgent: the stake depends on it.
+    urgent: the stake depends on it. spare: it may not take what the reveals of seats held can cost.
     """
+    keep = gas_money.for_reveals(context) if spare else 0
     try:
-        receipt = context.transactor.send(call, deadline=deadline, urgent=urgent)
+        receipt = context.transactor.send(call, deadline=deadline, urgent=urgent, keep=keep)
     except OracleRevert as refusal:
         if refusal.name not in overtaken:
             raise
         return Nothing(duty, f"the chain says {refusal}")
     except DeadlinePassed as late:
         return Nothing(duty, str(late))
+    context.metrics.duty_done(duty)
     log.info("%s: %s, %d gas", duty, detail, receipt["gasUsed"])
     return Done(duty, detail, (receipt,))
 

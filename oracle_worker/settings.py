@@ -1,7 +1,9 @@
-"""A worker's settings, from environment variables that begin with QUORATE_ or from keyword arguments."""
+"""A worker's settings, from keyword arguments, environment variables that begin with QUORATE_, or a TOML file."""
 
 from __future__ import annotations
 
+import os
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Any, TypeVar
 
@@ -10,18 +12,18 @@ from pydantic import Field, ValidationError, field_validator
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
 from contracts import address
+from oracle_worker import settings_file
 from oracle_worker.chunks import CHUNK_DEPTH
-from oracle_worker.result import WorkerError
+from oracle_worker.settings_file import PREFIX as PREFIX
+from oracle_worker.settings_file import BadSettings as BadSettings
+from oracle_worker.settings_file import suggestion
 
-PREFIX = "QUORATE_"
+OF_COORDINATORS = frozenset({"poll_seconds", "database", "retry_seconds", "turn_seconds", "examine_unseated"})
+"""Settings that a worker does not have; a file or an environment for all processes of an operator has them too."""
 ETHER = 10**18
 
 Listed = NoDecode
 """A setting of several values: in the environment they are separated by commas."""
-
-
-class BadSettings(WorkerError):
-    """Settings that cannot be used; the text names each key and what is wrong with it."""
 
 
 class OperatorSettings(BaseSettings):
@@ -32,6 +34,10 @@ class OperatorSettings(BaseSettings):
     rpc_url: str = Field(default="http://127.0.0.1:8545", repr=False)  # a provider's key can be in it
     chain_id: int | None = None
     """None: whatever the deployment file says."""
+    confirmations: int = Field(default=5, ge=0, le=1000)
+    """Blocks on top of one that counts as final, also of the one that closed the commit phase before a reveal."""
+    log_range: int = Field(default=2000, ge=1)
+    """Blocks asked for at a time when logs are read; fewer where the node refuses that many."""
     deployment: Path = Path("deployment.json")
     broker_url: str = Field(default="memory://", repr=False)  # its password can be in it
     queue_prefix: str = ""
@@ -46,10 +52,14 @@ class OperatorSettings(BaseSettings):
     """Whether to tell the consumers of jobs that the worker had a seat in how they ended."""
     relay_url: str = Field(default="", repr=False)  # a key can be in it
     """Where signed commitments and openings are handed in, for somebody else to send; empty: they are sent from here."""
+    token_jobs: ChecksumAddress | None = None
+    """The TokenJobs whose jobs the operator works for, and is paid by in tokens; None: token rewards count for nothing."""
+    monitoring_port: int | None = Field(default=None, ge=0, le=65535)
+    """Where signer and coordinator tell of themselves, on 127.0.0.1; each process needs its own. 0: any; None: nowhere."""
     worker: ChecksumAddress | None = None
     """The signer's address; a coordinator without one only watches."""
 
-    @field_validator("worker", mode="before")
+    @field_validator("worker", "token_jobs", mode="before")
     @classmethod
     def _address(cls, given: object) -> object:
         return None if given in (None, "") else address.parse(given)
@@ -71,12 +81,6 @@ class OperatorSettings(BaseSettings):
 
 class WorkerSettings(OperatorSettings):
     """What one operator's compute and signer need to know. Amounts in wei, times in seconds, sizes in bytes."""
-
-    # the chain
-    confirmations: int = Field(default=5, ge=0, le=1000)
-    """Blocks on top of the one that closed the commit phase before a reveal."""
-    log_range: int = Field(default=2000, ge=1)
-    """Blocks asked for at a time when logs are read."""
 
     # the operator's own machines
     work_folder: Path = Path("quorate-worker")
@@ -118,6 +122,10 @@ class WorkerSettings(OperatorSettings):
     """Wei for one seat and one item."""
     least_reward_per_gigamac: int = Field(default=0, ge=0)
     """Wei for one seat and 10^9 multiplications."""
+    least_gain: float = Field(default=1.0, ge=0)
+    """How many times the gas of commit and reveal at today's price a job's seats must earn; 0: whatever they earn."""
+    token_prices: Annotated[tuple[str, ...], Listed] = ()
+    """TOKEN=WEI: what one whole token is worth. Tokens that are not named are worth nothing."""
     most_bytes: int = Field(default=16 << 30, ge=1)
     most_macs: int = Field(default=10**16, ge=1)
     speed_margin: float = Field(default=2.0, ge=1)
@@ -156,6 +164,7 @@ class WorkerSettings(OperatorSettings):
         "data_stores",
         "data_mirrors",
         "allowed_models",
+        "token_prices",
         mode="before",
     )
     @classmethod
@@ -187,6 +196,24 @@ class WorkerSettings(OperatorSettings):
                 raise ValueError(f"{one!r} is no model id: 64 hex digits, see `quorate model show`")
         return ids
 
+    @field_validator("token_prices")
+    @classmethod
+    def _token_prices(cls, given: tuple[str, ...]) -> tuple[str, ...]:
+        for one in given:
+            token, _, price = one.partition("=")
+            if not (address.is_address(token.strip()) and price.strip().isascii() and price.strip().isdigit()):
+                raise ValueError(
+                    f"{one!r} is no TOKEN=WEI: a token's address and the wei that one whole token is worth"
+                )
+            address.parse(token.strip())
+        return given
+
+    @property
+    def prices(self) -> dict[ChecksumAddress, int]:
+        """Wei for one whole token, by the token's address."""
+        named = (one.partition("=") for one in self.token_prices)
+        return {address.parse(token.strip()): int(price) for token, _, price in named}
+
     @property
     def secret_path(self) -> Path:
         """Where the message secret is."""
@@ -197,16 +224,35 @@ _Kind = TypeVar("_Kind", bound=OperatorSettings)
 
 
 def load(**given: Any) -> WorkerSettings:
-    """Settings from the environment, `given` before it. Raises BadSettings, which names the keys and never shows values."""
+    """Settings: `given` before the environment before the file. Raises BadSettings, which names keys and shows no values."""
     return load_as(WorkerSettings, given)
 
 
-def load_as(kind: type[_Kind], given: dict[str, Any]) -> _Kind:
+def load_as(kind: type[_Kind], given: dict[str, Any], environment: Mapping[str, str] | None = None) -> _Kind:
     """Settings of one kind, as `load`. Raises BadSettings."""
+    surroundings = os.environ if environment is None else environment
+    known = known_keys(kind)
     if unknown := sorted(set(given) - set(kind.model_fields)):
-        raise BadSettings(f"there is no setting {', '.join(unknown)}")
+        raise BadSettings("; ".join(f"there is no setting {key}{suggestion(key, known)}" for key in unknown))
+    settings_file.check_variables(surroundings, known)
+    file = surroundings.get(settings_file.VARIABLE)
+    said = settings_file.read(Path(file).expanduser(), known) if file else {}
+    from_file = {
+        key: value
+        for key, value in said.items()
+        if key in kind.model_fields and key not in given and PREFIX + key.upper() not in surroundings
+    }
     try:
-        return kind(**given)
+        return kind(**from_file, **given)
     except ValidationError as error:
-        lines = (f"{PREFIX}{'.'.join(map(str, one['loc'])).upper()}: {one['msg']}" for one in error.errors())
+        lines = []
+        for one in error.errors():
+            key = str(one["loc"][0]) if one["loc"] else "settings"
+            where = f"{file}: {key}" if key in from_file else f"{PREFIX}{'.'.join(map(str, one['loc'])).upper()}"
+            lines.append(f"{where}: {one['msg']}")
         raise BadSettings("; ".join(lines)) from None
+
+
+def known_keys(kind: type[OperatorSettings]) -> frozenset[str]:
+    """The settings of all of an operator's processes."""
+    return frozenset(kind.model_fields) | frozenset(WorkerSettings.model_fields) | OF_COORDINATORS

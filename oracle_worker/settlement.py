@@ -83,7 +83,7 @@ def deliver(context: SignerContext, job: Job) -> Result:
         return Nothing("deliver", "it is delivered, failed before, or is a job without a seat of this worker")
     call = context.contracts.oracle.deliver(job)
     try:
-        return send(context, "deliver", call, ("AlreadyDelivered",), detail=job.terms.consumer)
+        return send(context, "deliver", call, ("AlreadyDelivered",), detail=job.terms.consumer, spare=True)
     except (OracleRevert, TransactionFailed) as failure:
         if failure.receipt is not None:
             context.undelivered.add(sight.job_id)

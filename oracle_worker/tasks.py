@@ -14,7 +14,7 @@ from typing import Any, Protocol
 from contracts.endpoint import ChainError
 from contracts.errors import Reverted
 from contracts.job import Job
-from oracle_worker import challenges, computing, duties, examination, settlement
+from oracle_worker import challenges, claims, computing, duties, examination, settlement
 from oracle_worker.context import ComputeContext, SignerContext
 from oracle_worker.data_errors import DataNotHere
 from oracle_worker.job_codec import BadMessage, action_to_json, job_from_json
@@ -40,6 +40,7 @@ ACTIONS: dict[str, Callable[[SignerContext, Job], Result]] = {
     "abstain": duties.abstain,
     "reveal": duties.reveal,
     "settle": settlement.settle,
+    "claim": claims.claim,
     "release": settlement.release,
     "release_bounty": settlement.release_bounty,
     "release_bond": settlement.release_bond,

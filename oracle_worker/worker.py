@@ -22,7 +22,8 @@ from eth_account.signers.local import LocalAccount
 from contracts import keystore
 from contracts.deployment import Contracts, Deployment
 from contracts.endpoint import Endpoint
-from contracts.transactor import Fees, Transactor
+from contracts.fees import Fees
+from contracts.transactor import Transactor
 from oracle_worker import salt
 from oracle_worker.chain_view import ChainView
 from oracle_worker.collection import Collection
@@ -31,6 +32,7 @@ from oracle_worker.data import DataStore
 from oracle_worker.inference import Inference, OnnxInference, ResultStore
 from oracle_worker.messages import Domain, Seal, load_secret
 from oracle_worker.model_store import ModelStore
+from oracle_worker.monitoring import SignerMetrics, monitoring
 from oracle_worker.queues import Role, make_sender, queue_of
 from oracle_worker.relay import Relay
 from oracle_worker.settings import BadSettings, WorkerSettings
@@ -84,7 +86,7 @@ class RoleContexts:
         account = self._account or _account_of(settings)
         if settings.worker not in (None, account.address):
             raise BadSettings(f"QUORATE_WORKER is {settings.worker}, but the key is that of {account.address}")
-        deployment = contracts.deployment
+        deployment, metrics = contracts.deployment, SignerMetrics()
         return SignerContext(
             settings,
             contracts,
@@ -95,12 +97,14 @@ class RoleContexts:
                 account,
                 fees=Fees(ceiling=settings.fee_ceiling, urgent_ceiling=settings.urgent_fee_ceiling),
                 patience=SEND_SECONDS,
+                on_landed=metrics.landed,
             ),
             account=account,
             secret=salt.secret_of(account, deployment.chain_id, deployment.oracle),
             collection=Collection(settings.work_folder / "collected"),
             tries=TryLog(settings.work_folder / "tries"),
             relay=_relay_of(settings, deployment),
+            metrics=metrics,
         )
 
     def _shared(self) -> tuple[WorkerSettings, Contracts, ChainView, Seal]:
@@ -121,9 +125,12 @@ def run(process: Process, settings: WorkerSettings) -> int:
     Compute is several roles, each in a process of its own: if one of them ends, all do. Raises what the context raises, before
     anything starts.
     """
-    getattr(RoleContexts(settings), process)  # what is wrong with the settings is said now, not at the first task
+    contexts = RoleContexts(settings)
+    getattr(contexts, process)  # what is wrong with the settings is said now, not at the first task
     if process == "signer":
-        return _serve("signer", settings)
+        metrics = contexts.signer.metrics
+        with monitoring(settings.monitoring_port, [metrics.registry], metrics.watch(contexts.signer.transactor)):
+            return _serve("signer", contexts)
     return _serve_together(("compute", "examine", "fetch"), settings)
 
 
@@ -146,8 +153,8 @@ def embedded(contexts: RoleContexts) -> Iterator[Any]:
             worker.join()
 
 
-def _serve(role: Role, settings: WorkerSettings) -> int:
-    contexts = RoleContexts(settings)
+def _serve(role: Role, contexts: RoleContexts) -> int:
+    settings = contexts.settings
     worker = make_app(settings, contexts).Worker(
         queues=[_queue_of(contexts, role)],
         hostname=f"{settings.queue_prefix}{role}@{gethostname()}",
@@ -179,7 +186,7 @@ def _serve_together(roles: Sequence[Role], settings: WorkerSettings) -> int:
 
 
 def _serve_and_exit(role: Role, settings: WorkerSettings) -> None:
-    sys.exit(_serve(role, settings))
+    sys.exit(_serve(role, RoleContexts(settings)))
 
 
 def _stop(processes: Sequence[BaseProcess]) -> None:

@@ -9,12 +9,12 @@ from pathlib import Path
 import pytest
 
 from coordinator.settings import CoordinatorSettings
-from oracle_worker.settings import PREFIX, WorkerSettings
+from oracle_worker.settings import PREFIX, WorkerSettings, load_as
 from tests.command_line import parse
 
 DOCS = Path(__file__).resolve().parents[1] / "docs"
 GUIDES = ("operators.md", "requesters.md")
-OF_THE_COMMAND_LINE = {"HOME", "NETWORK", "KEY", "PRIVATE_KEY"}
+OF_THE_COMMAND_LINE = {"HOME", "NETWORK", "KEY", "PRIVATE_KEY", "SETTINGS"}
 
 
 def read(guide: str) -> str:
@@ -61,6 +61,13 @@ def test_every_command_of_a_guide_is_one_that_the_command_line_takes(guide: str)
     assert len(found) >= 8
     for arguments in found:
         parse(arguments)
+
+
+def test_the_settings_file_of_the_guide_can_be_read(tmp_path: Path) -> None:
+    (text,) = re.findall(r"```toml\n# /etc/quorate.*?\n(.*?)```", read("operators.md"), re.DOTALL)
+    (tmp_path / "ada.toml").write_text(text)
+    settings = load_as(WorkerSettings, {}, {"QUORATE_SETTINGS": str(tmp_path / "ada.toml")})
+    assert settings.fee_ceiling == 300 * 10**9
 
 
 @pytest.mark.parametrize("guide", GUIDES)

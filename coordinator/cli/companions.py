@@ -69,6 +69,11 @@ def find(
     return made
 
 
+def kept(setup: Setup, which: Companion) -> str | None:
+    """The address that the file beside the deployment names. Raises Refusal, OSError."""
+    return _kept(_file(setup)).get(which.value[0])
+
+
 def deploy(setup: Setup, which: Companion, creation: Call) -> dict[str, object]:
     """Deploy one for the deployment's oracle, and write its address beside the deployment; the facts."""
     contract, _ = which.value

@@ -21,6 +21,7 @@ from contracts.transactor import Receipt, Transactor, cost
 from coordinator import profiles
 from coordinator.cli.failures import ExitCode, Refusal
 from coordinator.cli.output import Output, Wei
+from oracle_worker import settings_file
 
 PASSPHRASE = "QUORATE_PASSPHRASE"  # noqa: S105 - the variable's name
 
@@ -65,6 +66,7 @@ class Setup:
         self.key = options.key or os.environ.get("QUORATE_KEY")
         self.out = Output(options.json)
         self.home = profiles.home()
+        self._said = settings_file.variables()
 
     @property
     def profiles_path(self) -> Path:
@@ -80,14 +82,14 @@ class Setup:
     def network(self) -> profiles.Network:
         """The chosen profile, --rpc and environment put in. Raises UnknownNetwork, BadProfile."""
         options = self.options
-        url = options.rpc or os.environ.get("QUORATE_RPC_URL")
+        url = options.rpc or self._said.get("QUORATE_RPC_URL")
         have = profiles.load(self.profiles_path)
         name = options.network or os.environ.get("QUORATE_NETWORK")
         if name is None and url and (have.default is None or options.rpc):
             network = profiles.Network("", url)  # --rpc alone names a chain of its own, not the default profile's
         else:
             network = have.choose(name)
-        network = profiles.overridden(network)
+        network = profiles.overridden(network, self._said)
         return profiles.Network(network.name, options.rpc or network.rpc_url, network.chain_id, network.deployment)
 
     @cached_property
@@ -183,7 +185,7 @@ class Setup:
 
     def passphrase(self, question: str, *, twice: bool = False) -> str:
         """From --passphrase-file, QUORATE_PASSPHRASE or the terminal. Raises Refusal, OSError."""
-        file = self.options.passphrase_file or os.environ.get(f"{PASSPHRASE}_FILE")
+        file = self.options.passphrase_file or self._said.get(f"{PASSPHRASE}_FILE")
         if file:
             return _first_line(Path(file))
         if PASSPHRASE in os.environ:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from enum import StrEnum
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -10,6 +11,8 @@ from urllib.parse import urlsplit
 import typer
 
 from contracts.keystore import KeystoreError
+from coordinator.cli import companions
+from coordinator.cli.companions import Companion
 from coordinator.cli.context import Setup, parse_address
 from coordinator.cli.failures import ExitCode, Refusal
 from coordinator.cli.serving import log_progress, until_stopped
@@ -88,6 +91,7 @@ def coordinator(
 ) -> None:
     """Follow the chain and dispatch an operator's duties to its workers, or only watch. Until Ctrl-C."""
     from coordinator.daemon import Daemon
+    from oracle_worker.monitoring import monitoring
 
     settings = _coordinator_settings(
         setup, parse_address(operator) if operator else None, database, broker, confirmations
@@ -101,7 +105,8 @@ def coordinator(
             daemon.cycle()
             setup.out.record(daemon.health.as_json())
             return
-        with until_stopped() as stop:
+        monitored = monitoring(settings.monitoring_port, [daemon.metrics.registry], daemon.report)
+        with until_stopped() as stop, monitored:
             watching = {"watching": setup.deployment.oracle, "worker": settings.worker, "database": settings.database}
             setup.out.record(watching)
             daemon.run(stop)
@@ -112,6 +117,7 @@ def coordinator(
 def _run_all(setup: Setup, given: dict[str, Any]) -> None:
     """A whole operator in this process."""
     from coordinator.daemon import Daemon
+    from oracle_worker.monitoring import monitoring
     from oracle_worker.worker import RoleContexts, embedded
 
     _ = setup.endpoint.chain_id  # a dead node is found before a passphrase is asked for
@@ -124,7 +130,9 @@ def _run_all(setup: Setup, given: dict[str, Any]) -> None:
         _coordinator_settings(setup, account.address, database, given.get("broker_url"), given.get("confirmations"))
     )
     try:
-        with until_stopped() as stop, embedded(contexts):
+        registries = [daemon.metrics.registry, contexts.signer.metrics.registry]
+        monitored = monitoring(settings.monitoring_port, registries, daemon.report)
+        with until_stopped() as stop, embedded(contexts), monitored:
             setup.out.record(
                 {
                     "worker": account.address,
@@ -181,6 +189,8 @@ def _shared(setup: Setup, broker: str | None, confirmations: int | None) -> dict
         given["broker_url"] = broker
     if confirmations is not None:
         given["confirmations"] = confirmations
+    if (named := companions.kept(setup, Companion.TOKEN_JOBS)) and Companion.TOKEN_JOBS.variable not in os.environ:
+        given["token_jobs"] = named
     return given
 
 

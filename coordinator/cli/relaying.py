@@ -35,7 +35,8 @@ def relay(
     database: Annotated[Path | None, typer.Option(help="SQLite file; deletable, it is rebuilt.")] = None,
 ) -> None:
     """Collect workers' signed commitments and openings, and post many in one transaction. Until Ctrl-C."""
-    from contracts.transactor import Fees, Transactor
+    from contracts.fees import Fees
+    from contracts.transactor import Transactor
     from coordinator.job_store import JobStore, Source, StoreDamaged
     from coordinator.relay import SEND_SECONDS, Relay
     from coordinator.relay_desk import Desk

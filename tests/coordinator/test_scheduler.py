@@ -316,6 +316,13 @@ def test_a_demand_on_the_right_root_waits_for_nobodys_turn_after_a_quarter_of_it
     assert max(found.values()) <= 80 + -(-response // 4)
 
 
+def test_a_token_reward_is_claimed_once_the_job_is_settled_as_long_as_it_is_unclaimed() -> None:
+    released = settled(seats={ME: replace(OPENED_SEAT, is_released=True)})
+    assert K.CLAIM not in due(released, clock(T + 1000))
+    assert due(released, clock(T + 1000), me(unclaimed={released.job_id})) == {K.CLAIM}
+    assert K.CLAIM not in due(view(OPENED, seats={ME: OPENED_SEAT}), clock(T + 200), me(unclaimed={released.job_id}))
+
+
 def test_what_is_urgent_says_how_long_it_can_wait() -> None:
     sealed = view(TAKEN, seats={ME: MY_SEAT})
     (reveal,) = next_actions(sealed, me(), clock(T + 185, confirmed_time=T + 130))

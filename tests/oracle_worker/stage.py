@@ -19,10 +19,11 @@ from contracts.commitment import Seat
 from contracts.compute_oracle import DEV_BOUNDS
 from contracts.deployment import EXECUTION_GAS_LIMIT, Contracts, Deployment, deploy
 from contracts.endpoint import Call, Endpoint
+from contracts.fees import GWEI
 from contracts.job import Job, JobState, Phase, Terms, data_uri_hash, quorum_bounds
 from contracts.merkle import MerkleTree, input_leaf
 from contracts.stake import Account
-from contracts.transactor import GWEI, Transactor
+from contracts.transactor import Transactor
 from coordinator.devnet import dev_keys, find_anvil, running_chain
 from models import zoo
 from models.network import IntegerNetwork

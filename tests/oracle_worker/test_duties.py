@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -11,11 +12,12 @@ from numpy.typing import NDArray
 
 from contracts import errors
 from contracts.endpoint import Call
+from contracts.fees import GWEI
 from contracts.job import Outcome, Phase
 from contracts.merkle import MerkleTree, result_leaf
-from contracts.transactor import GWEI
+from contracts.transactor import NotEnoughFunds
 from models import interpreter
-from oracle_worker import computing, duties, policy, settlement
+from oracle_worker import computing, duties, gas_money, policy, settlement
 from oracle_worker.chain_view import UnknownJob
 from oracle_worker.collection import ChunkConflict, Collection
 from oracle_worker.data_errors import DataMismatch, DataSizeMismatch
@@ -340,6 +342,23 @@ def test_without_gas_money_for_the_reveal_nothing_is_committed(stage: Stage, win
         one.collect(messages[0])
     stage.owner.send(Call(one.account.address, b"", ETHER))
     done(duties.commit(one.roles.signer, posted.job))
+
+
+def test_what_reveals_cost_is_set_aside_before_anything_else_is_paid(stage: Stage, wine: Rows) -> None:
+    (one,) = jury = stage.jury(1)
+    posted = drawn(stage, wine, jury)
+    signer = one.roles.signer
+    assert gas_money.for_reveals(signer) == 0  # nothing is sealed
+    done(one.commit(posted))
+    kept = gas_money.for_reveals(signer)
+    assert kept >= gas_money.REVEAL_GAS * signer.view.head().base_fee
+    account = stage.contracts.oracle.account(one.account.address)
+    many = replace(account, lanes=0x3FF)
+    assert gas_money.for_commit(signer, many, 10) > gas_money.for_commit(signer, account, 10)  # ten reveals, not four
+    call = Call(stage.owner.sender, b"", signer.transactor.balance() - kept // 2)
+    with pytest.raises(NotEnoughFunds):
+        send(signer, "demand", call, (), spare=True)
+    assert signer.transactor.balance() > kept
 
 
 @pytest.mark.parametrize(
