@@ -36,22 +36,15 @@ def exact(wei: int) -> str:
 
 
 def _decimal(value: int, unit: int) -> str:
-    """Four significant digits, without trailing zeros; exact integers up to there, never through floats."""
+    """Four significant digits, without trailing zeros; whole numbers in full. Exact integers up to there, never floats."""
     sign, value = ("−" if value < 0 else ""), abs(value)
     whole = value // unit
-    places = max(0, 4 - len(str(whole))) if whole else 6
+    leading = len(str(unit)) - 1 - len(str(value)) if whole == 0 else -len(str(whole))
+    places = max(0, 4 + leading)
     rounded = (value * 10**places * 2 + unit) // (2 * unit)
-    digits = f"{rounded:0{places + 1}d}"
-    head, tail = (digits[:-places], digits[-places:].rstrip("0")) if places else (digits, "")
-    if whole == 0:
-        tail = _significant(digits[-places:])
-    return f"{sign}{int(head):,}" + (f".{tail}" if tail else "")
-
-
-def _significant(tail: str) -> str:
-    """The decimals of a number below one, to its fourth significant digit."""
-    zeros = len(tail) - len(tail.lstrip("0"))
-    return tail[: zeros + 4].rstrip("0")
+    head, tail = divmod(rounded, 10**places)
+    decimals = f"{tail:0{places}d}".rstrip("0") if places else ""
+    return f"{sign}{head:,}" + (f".{decimals}" if decimals else "")
 
 
 def moment(seconds: int) -> str:
