@@ -71,7 +71,7 @@ class Daemon:
                 f"{settings.deployment} is for chain {self.deployment.chain_id}, QUORATE_CHAIN_ID is {settings.chain_id}"
             )
         self._endpoint = Endpoint(settings.rpc_url, chain_id=self.deployment.chain_id)
-        self._source = Source(self.deployment.chain_id, self.deployment.oracle, self.deployment.block)
+        self.source = Source(self.deployment.chain_id, self.deployment.oracle, self.deployment.block)
         self._publish = publish or celery_publisher(settings)
         self._dispatcher = Dispatcher(
             self._publish, retry_seconds=settings.retry_seconds, chunk_depth=settings.chunk_depth
@@ -79,7 +79,7 @@ class Daemon:
         self._claims: Claims | None = None
         if settings.token_jobs is not None and settings.worker is not None:
             self._claims = Claims(self._endpoint, settings.token_jobs, settings.worker)
-        self._follow(JobStore(settings.database, self._source))
+        self._follow(JobStore(settings.database, self.source))
         self.health = Health(started_at=time.time())
         self.clock: Clock | None = None
         """Of the last look at the chain that succeeded."""
@@ -99,7 +99,7 @@ class Daemon:
 
     def run(self, stop: threading.Event) -> None:
         """Cycle until `stop` is set. Raises WrongChain: no waiting helps against that."""
-        log.info("following %s on chain %d as %s", self._source.oracle, self._source.chain_id, self._role())
+        log.info("following %s on chain %d as %s", self.source.oracle, self.source.chain_id, self._role())
         while not stop.is_set():
             self._one_cycle(stop)
             pause = self.settings.poll_seconds * 2 ** min(self.health.failures_in_a_row, 10)
@@ -180,7 +180,7 @@ class Daemon:
 
     def _reopen(self) -> None:
         self.store.close()
-        self._follow(JobStore(self.settings.database, self._source, rebuild=True))
+        self._follow(JobStore(self.settings.database, self.source, rebuild=True))
 
     def _note(self, health: Health, error: Exception) -> None:
         self.health = replace(

@@ -100,7 +100,7 @@ def exit_code(script: str, **environment: str) -> int:
 
 def test_there_is_a_chain_and_five_operators_of_four_processes(compose: Compose) -> None:
     expected = {f"{name}-{role}" for name in OPERATORS for role in ("redis", *ROLES)}
-    assert {name for name, _ in services(compose, staying=True)} == expected | {"chain", "observer"}
+    assert {name for name, _ in services(compose, staying=True)} == expected | {"chain", "dashboard"}
 
 
 def test_every_process_is_confined(compose: Compose) -> None:
@@ -135,7 +135,7 @@ def test_whatever_is_named_is_declared(compose: Compose) -> None:
 
 def test_only_loopback_is_published(compose: Compose) -> None:
     published = {name: service["ports"] for name, service in services(compose) if "ports" in service}
-    assert published == {"chain": ["127.0.0.1:8545:8545"]}
+    assert published == {"chain": ["127.0.0.1:8545:8545"], "dashboard": ["127.0.0.1:8080:8080"]}
 
 
 def test_no_environment_holds_a_secret(compose: Compose) -> None:
@@ -183,7 +183,9 @@ def test_every_variable_is_a_setting_of_its_process(compose: Compose) -> None:
     of_worker = {worker_settings.PREFIX + name.upper() for name in WorkerSettings.model_fields}
     of_coordinator = {worker_settings.PREFIX + name.upper() for name in CoordinatorSettings.model_fields}
     for name, service in of_quorate(compose):
-        known = of_coordinator if service["command"][0] == "coordinator" else of_worker
+        known = {"coordinator": of_coordinator, "dashboard": of_coordinator | of_worker}.get(
+            service["command"][0], of_worker
+        )
         assert set(service.get("environment", {})) <= known | OF_THE_COMMAND_LINE, name
 
 
@@ -192,8 +194,11 @@ def test_the_settings_can_be_loaded(compose: Compose, bare_environment: pytest.M
         with bare_environment.context() as patch:
             for key, value in service.get("environment", {}).items():
                 patch.setenv(key, value)
-            load = coordinator_settings.load if service["command"][0] == "coordinator" else worker_settings.load
-            made = load()
+            name = service["command"][0]
+            loads = {"coordinator": [coordinator_settings.load]}.get(name, [worker_settings.load])
+            if name == "dashboard":  # it fetches data as a worker does
+                loads = [worker_settings.load, coordinator_settings.load]
+            made = [load() for load in loads][-1]
         if "QUORATE_BROKER_URL" in service.get("environment", {}):
             assert made.broker_url.startswith("redis://")
 

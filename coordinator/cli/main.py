@@ -13,6 +13,7 @@ import typer
 from coordinator.cli import (
     account,
     audit,
+    dashboard,
     doctor,
     job,
     job_show,
@@ -53,6 +54,7 @@ app.add_typer(verdict.app, name="verdict")
 command(app, "worker")(operate.worker)
 command(app, "coordinator")(operate.coordinator)
 command(app, "relay")(relaying.relay)
+command(app, "dashboard")(dashboard.dashboard)
 command(app, "doctor")(doctor.doctor)
 
 

@@ -63,7 +63,7 @@ def worker(
             raise Refusal(
                 ExitCode.BAD_INPUT, f"{folder} is no folder: make it, or correct --model-folder or --data-folder"
             )
-    given = _shared(setup, broker, confirmations)
+    given = shared_settings(setup, broker, confirmations)
     if work_folder is not None:
         given["work_folder"] = work_folder
     if model_folder:
@@ -93,7 +93,7 @@ def coordinator(
     from coordinator.daemon import Daemon
     from oracle_worker.monitoring import monitoring
 
-    settings = _coordinator_settings(
+    settings = coordinator_settings(
         setup, parse_address(operator) if operator else None, database, broker, confirmations
     )
     log_progress()
@@ -127,7 +127,7 @@ def _run_all(setup: Setup, given: dict[str, Any]) -> None:
     _ = contexts.compute, contexts.signer  # what is wrong with the settings is said before anything starts
     database = settings.work_folder / "coordinator.sqlite"
     daemon = Daemon(
-        _coordinator_settings(setup, account.address, database, given.get("broker_url"), given.get("confirmations"))
+        coordinator_settings(setup, account.address, database, given.get("broker_url"), given.get("confirmations"))
     )
     try:
         registries = [daemon.metrics.registry, contexts.signer.metrics.registry]
@@ -181,7 +181,7 @@ def _need_broker(url: str) -> None:
         )
 
 
-def _shared(setup: Setup, broker: str | None, confirmations: int | None) -> dict[str, Any]:
+def shared_settings(setup: Setup, broker: str | None, confirmations: int | None) -> dict[str, Any]:
     """Settings that a worker and a coordinator take alike; what is not given is the environment's, or the default."""
     given: dict[str, Any] = {"rpc_url": setup.network.rpc_url, "chain_id": setup.deployment.chain_id}
     given["deployment"] = setup.network.deployment
@@ -216,12 +216,13 @@ def _whose(setup: Setup, settings: WorkerSettings) -> str:
         ) from error
 
 
-def _coordinator_settings(
+def coordinator_settings(
     setup: Setup, operator: str | None, database: Path | None, broker: str | None, confirmations: int | None
 ) -> CoordinatorSettings:
+    """A coordinator's settings from what was given, the environment and the network. Raises BadSettings, BadDeployment."""
     from coordinator import settings
 
-    given = _shared(setup, broker, confirmations)
+    given = shared_settings(setup, broker, confirmations)
     if operator is not None:
         given["worker"] = operator
     if database is not None:

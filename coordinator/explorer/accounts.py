@@ -79,11 +79,3 @@ def parse_cursor(cursor: str, is_negative: bool = False) -> tuple[int, str]:
         raise BadCursor(cursor)
     value = int(number)
     return -value if is_negative else value, ("0x" + name) if len(name) == 40 else name
-
-
-def parse_place(cursor: str) -> tuple[int, int]:
-    """(block, log index) of a list of events' cursor. Raises BadCursor."""
-    parts = cursor.split("-")
-    if len(parts) != 2 or not all(part.isascii() and part.isdigit() and len(part) < 19 for part in parts):
-        raise BadCursor(cursor)
-    return int(parts[0]), int(parts[1])

@@ -22,9 +22,9 @@ from eth_utils.address import to_canonical_address
 from coordinator import job_index
 from coordinator import store_tables as tables
 from coordinator.clock import Clock
-from coordinator.event_log import Event
 from coordinator.explorer import accounts, searching, series
-from coordinator.explorer.job_record import dispute_of, event_record, job_of
+from coordinator.explorer.happenings import Following, events_page, following
+from coordinator.explorer.job_record import dispute_of, job_of
 from coordinator.explorer.read_model import (
     ChainStanding,
     Dispute,
@@ -52,7 +52,7 @@ from coordinator.job_view import BrokenHistory, JobView
 
 MOST_EVENTS = 5_000
 """Of one job that are looked at; the list of its events goes on."""
-MOST_ANSWERS = 256
+MOST_ANSWERS = 128
 """Kept for one state of the store."""
 MOST_DISPUTES = 20
 NEWEST = 10
@@ -131,7 +131,9 @@ class Explorer:
     def job_events(self, job_id: bytes, *, cursor: str | None = None, limit: int = 50) -> Page[RecordedEvent]:
         """A job's events, oldest first. Raises NotFound, BadCursor."""
         condition = tables.events.c.job_id == job_id
-        page = self._answer(("job events", job_id, cursor, limit), lambda look: _events(look, condition, cursor, limit))
+        page = self._answer(
+            ("job events", job_id, cursor, limit), lambda look: events_page(look.store, condition, cursor, limit)
+        )
         if not page.items and cursor is None:
             raise _no_job(job_id)
         return page
@@ -173,7 +175,9 @@ class Explorer:
         actors = tables.actors
         of_actor = sql.select(actors.c.block, actors.c.log_index).where(actors.c.actor == address)
         condition = sql.tuple_(tables.events.c.block, tables.events.c.log_index).in_(of_actor)
-        return self._answer(("actor", address, cursor, limit), lambda look: _events(look, condition, cursor, limit))
+        return self._answer(
+            ("actor", address, cursor, limit), lambda look: events_page(look.store, condition, cursor, limit)
+        )
 
     def models(self, *, cursor: str | None = None, limit: int = 25) -> Page[ModelRow]:
         """The models that jobs use, and those of the zoo, the most used first. Raises BadCursor."""
@@ -203,6 +207,19 @@ class Explorer:
         """Jobs, addresses, models and transactions whose id begins with the text, and models of that name."""
         text = query.strip()[: searching.LONGEST_QUERY]
         return self._answer(("search", text), lambda look: searching.search(look.store, self.witness.zoo, text))
+
+    def follow(self, place: str | None, revision: int, limit: int) -> tuple[Following, ChainStanding]:
+        """What came after a place in the stream (with None, that of now), and how far the chain was read.
+
+        revision: that of the last answer, 0 if there was none. Raises BadPlace.
+        """
+        return self._answer(
+            ("follow", place, revision, limit),
+            lambda look: (
+                following(look.store, place, revision, limit),
+                self._standing(look.revision, look.rows.clock),
+            ),
+        )
 
     # ---- Inside ----
 
@@ -355,19 +372,6 @@ class Explorer:
             earnings=series.earnings(look.store, subject),
             open_jobs=tuple(sitting[:50]),
         )
-
-
-def place_of(event: Event, block_hash: bytes) -> str:
-    """An event's id in the stream: its place, and eight bytes of its block's hash, which no other fork has."""
-    return f"{event.block}-{event.log_index}-{block_hash[:8].hex()}"
-
-
-def _events(look: _Look, condition: sql.ColumnElement[bool], cursor: str | None, limit: int) -> Page[RecordedEvent]:
-    block, log_index = (0, -1) if cursor is None else accounts.parse_place(cursor)
-    found = look.store.events_after(block, log_index, limit + 1, condition)
-    hashes = look.store.block_hashes(event.block for event in found)
-    items = tuple(event_record(event, place_of(event, hashes[event.block])) for event in found[:limit])
-    return Page(items, f"{found[limit - 1].block}-{found[limit - 1].log_index}" if len(found) > limit else None)
 
 
 def _held(view: JobView) -> list[tuple[int, int]]:

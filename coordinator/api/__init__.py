@@ -1,0 +1,1 @@
+"""The explorer over HTTP: JSON, and a stream of events. Read-only."""
