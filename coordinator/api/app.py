@@ -260,8 +260,9 @@ def _describe(app: FastAPI) -> dict[str, Any]:
     """The OpenAPI, with every failure as a problem."""
     if app.openapi_schema:
         return app.openapi_schema
+    ours = [route for route in app.routes if getattr(route, "path", "").startswith(BASE)]  # and not the pages'
     described = get_openapi(
-        title=app.title, version=app.version, description=app.description, routes=app.routes, openapi_version="3.1.0"
+        title=app.title, version=app.version, description=app.description, routes=ours, openapi_version="3.1.0"
     )
     schemas = described.setdefault("components", {}).setdefault("schemas", {})
     schemas["Problem"] = TypeAdapter(problems.Problem).json_schema()

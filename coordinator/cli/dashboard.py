@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from coordinator.daemon import Daemon
     from coordinator.explorer.explorer import Explorer
 
-_NEEDED = ("fastapi", "uvicorn")
+_NEEDED = ("fastapi", "uvicorn", "nicegui")
 _SERVER = "Server"
 _LOOPBACK = ("localhost", "127.0.0.1", "::1")
 
@@ -65,6 +65,7 @@ def dashboard(
     from coordinator.api.app import create_app
     from coordinator.api.feed import Feed
     from coordinator.api.server import serving
+    from coordinator.dashboard.site import attach
 
     log_progress()
     hosts = {*_LOOPBACK, host, *(allow_host or ())} if host in _LOOPBACK or allow_host else None
@@ -83,6 +84,7 @@ def dashboard(
             rate=rate,
             burst=5 * rate,
         )
+        attach(app, explorer, explorer.witness.contracts, hosts)
         with serving(app, feed, listening, proxies=proxy, on_failure=stop.set) as url:
             watching = {"oracle": setup.deployment.oracle, "database": daemon.settings.database}
             setup.out.record({"url": url, "api": f"{url}/api/v1/overview", **watching})
