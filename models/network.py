@@ -217,6 +217,11 @@ class IntegerNetwork:
         return tuple(operator for operator in self.operators if isinstance(operator, Dense))
 
     @property
+    def widths(self) -> tuple[int, ...]:
+        """Bytes of a row, the outputs of each hidden layer with weights (a convolution's channels), logits."""
+        return self.row_length, *(len(each.weights) for each in self.operators if isinstance(each, Dense | Conv))
+
+    @property
     def shapes(self) -> tuple[Shape, ...]:
         """The shape of each value, the row's first. Raises Misfit where operators do not fit each other."""
         shapes: list[Shape] = [(self.row_length,)]

@@ -10,14 +10,13 @@ the calibration rows. All arithmetic is NumPy float64.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Literal, TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
 
+from models.comparison import Comparison, WorstRow
 from models.float_constants import CannotQuantize
 from models.float_model import (
     Affine,
@@ -38,8 +37,8 @@ from models.float_model import (
 )
 from models.float_reader import read_float_model
 from models.form import MOST_HELD, NotCanonical, check_network
-from models.integer_ops import SHIFT_LIMIT, SUM_LIMIT, WEIGHT_LIMIT, compute_channel_bounds, compute_requantised
-from models.interpreter import apply, check_rows
+from models.integer_ops import SHIFT_LIMIT, compute_requantised
+from models.interpreter import apply
 from models.network import (
     Add,
     AveragePool,
@@ -56,12 +55,26 @@ from models.network import (
     Transpose,
     shape_after,
 )
+from models.rounding import (
+    Calibration,
+    Layer,
+    Steps,
+    calibrate,
+    clip_weights,
+    find_multipliers,
+    find_zero_point,
+    flatten,
+    round_layer,
+)
 from models.runtime import Runtime
 from models.scaling import Scaling
+from models.tables import NO_TABLES, Tables, find_tables
 
 __all__ = [
     "Calibration",
     "CannotQuantize",
+    "Comparison",
+    "LayerLoss",
     "Quantization",
     "WorstRow",
     "calibrate",
@@ -70,46 +83,56 @@ __all__ = [
     "run_float",
 ]
 
-Steps: TypeAlias = NDArray[np.int64]
-Calibration: TypeAlias = Literal["largest", "percentile", "mse"]
-"""Which activation becomes 255: the largest seen, the 99.99th percentile, or the one of least mean squared error."""
-
-_LEAST_STEPS = 4  # a channel whose largest weight would get fewer steps than this is refused
-_LARGEST_MULTIPLIER = 2.0**100  # for channels of vanishing weights: what they become is zero either way
-_PERCENTILE = 99.99
-_CUTS = (1.0, 0.9, 0.8, 0.7, 0.6, 0.5, 0.4, 0.3)  # of the largest activation, tried for the least error
-_HARDLY = 2.0**-10  # of its range: how little a function may change where its argument is cut off
-_WORST = 5
-
 
 @dataclass(frozen=True)
-class WorstRow:
-    """A calibration row on which the two models differ most. error: the largest, over logits, in the float model's units."""
+class LayerLoss:
+    """What rounding cost at a node: the root mean square of its error on the calibration rows over its values' spread there."""
 
-    index: int
-    float_class: int
-    integer_class: int
+    node: str
+    becomes: str
     error: float
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Quantization:
-    """The network and what the quantisation cost, as fractions of the calibration rows.
+    """The network, the float model that it was made of, and both on the calibration rows.
 
-    agreement: rows on which integer and float model give the same class (for one output: the same sign).
-    float_accuracy, integer_accuracy: against the labels, where labels were given.
-    dropped: operators left off the model's end; the verdict does not need them.
-    logits_per_unit: integer logits for one unit of the float model's.
-    worst: rows of different class first, then by error.
+    float_network: what was read, up to its logits. layers: one for each node of it that rounds.
+    dropped: operators left off the model's end; the verdict does not need them. logits_per_unit: integer logits for one unit
+    of the float model's. scaling: from the features that the float model reads to rows; None where it reads the bytes.
     """
 
     network: IntegerNetwork
-    agreement: float
-    float_accuracy: float | None
-    integer_accuracy: float | None
+    float_network: FloatNetwork
+    comparison: Comparison
+    layers: tuple[LayerLoss, ...]
     dropped: tuple[str, ...]
     logits_per_unit: float
-    worst: tuple[WorstRow, ...] = ()
+    calibration: Calibration
+    scaling: Scaling | None
+
+    @property
+    def agreement(self) -> float:
+        return self.comparison.agreement
+
+    @property
+    def float_accuracy(self) -> float | None:
+        return self.comparison.float_accuracy
+
+    @property
+    def integer_accuracy(self) -> float | None:
+        return self.comparison.integer_accuracy
+
+    @property
+    def worst(self) -> tuple[WorstRow, ...]:
+        return self.comparison.worst
+
+    def compare(self, rows: NDArray[np.uint8], labels: NDArray[np.integer] | None = None) -> Comparison:
+        """Both models on rows (n, row_length), n ≥ 1, and labels (n,). Raises ValueError for unfit rows or labels."""
+        _check_rows(rows, self.network.row_length, labels)
+        values = rows if self.scaling is None else self.scaling.to_features(rows)
+        by_integer = Runtime(self.network).run(rows) / self.logits_per_unit
+        return Comparison(run_float(self.float_network, values), by_integer, labels)
 
 
 def quantize(
@@ -122,7 +145,7 @@ def quantize(
     """Quantise a float ONNX model (path or bytes) on calibration rows, uint8 (n, row_length).
 
     The model reads the bytes 0…255 as floats or, where a scaling is given, the raw features that they stand for. An image is
-    flattened in the order of the model's own input.
+    flattened in the order of the model's own input. A model that ends in the Sigmoid of one number gets two logits.
     labels: the class of each row (n,). Raises CannotQuantize naming the node; ValueError for unfit rows or labels.
     """
     network, dropped = read_float_model(float_model)
@@ -130,12 +153,9 @@ def quantize(
     if scaling is not None and len(scaling.features) != length:
         advice = f"reads {length} features, the scaling has {len(scaling.features)}"
         raise CannotQuantize(network.nodes[0].name, "shape", advice)
-    if rows.ndim != 2 or rows.shape[1] != length or len(rows) == 0:
-        raise ValueError(f"the model reads {length} features; calibration rows are {rows.shape}")
-    if rows.dtype != np.uint8:
-        raise ValueError(f"rows must be uint8, not {rows.dtype}: scale the features to rows first")
-    if labels is not None and labels.shape != (len(rows),):
-        raise ValueError(f"{len(rows)} rows need as many labels, not {labels.shape}")
+    _check_rows(rows, length, labels)
+    if network.shapes[-1] == (1,) and "Sigmoid" in dropped:
+        network = _with_two_logits(network)
     low, span = np.zeros(length), np.ones(length)
     if scaling is not None:
         low = np.array(scaling.minimum)
@@ -147,40 +167,30 @@ def quantize(
         check_network(made)
     except NotCanonical as refused:
         raise CannotQuantize(refused.node, refused.rule, refused.advice) from refused
-    check_rows(made, rows)
     wanted = run_float(network, low + rows * span)
-    found = Runtime(made).run(rows)
-    return _report(made, wanted, found.astype(np.float64), labels, dropped, maker.unit)
+    found = Runtime(made).run(rows) / maker.unit
+    comparison = Comparison(wanted, found, labels)
+    return Quantization(made, network, comparison, tuple(maker.losses), dropped, maker.unit, calibration, scaling)
 
 
-def _report(
-    network: IntegerNetwork,
-    wanted: Floats,
-    found: Floats,
-    labels: NDArray[np.integer] | None,
-    dropped: tuple[str, ...],
-    unit: float,
-) -> Quantization:
-    float_classes, integer_classes = _classes(wanted), _classes(found)
-    errors = np.abs(found / unit - wanted).max(axis=1)
-    order = np.lexsort((-errors, float_classes == integer_classes))[:_WORST]
-    worst = [WorstRow(int(i), int(float_classes[i]), int(integer_classes[i]), float(errors[i])) for i in order]
-    return Quantization(
-        network,
-        float((float_classes == integer_classes).mean()),
-        None if labels is None else float((float_classes == labels).mean()),
-        None if labels is None else float((integer_classes == labels).mean()),
-        dropped,
-        unit,
-        tuple(worst),
-    )
+def _check_rows(rows: NDArray[np.uint8], length: int, labels: NDArray[np.integer] | None) -> None:
+    if rows.ndim != 2 or rows.shape[1] != length or len(rows) == 0:
+        raise ValueError(f"the model reads {length} features a row, and needs at least one row; these are {rows.shape}")
+    if rows.dtype != np.uint8:
+        raise ValueError(f"rows must be uint8, not {rows.dtype}: scale the features to rows first")
+    if labels is not None and labels.shape != (len(rows),):
+        raise ValueError(f"{len(rows)} rows need as many labels, not {labels.shape}")
 
 
-def _classes(logits: Floats) -> NDArray[np.int64]:
-    """The class of each row; one output alone is a yes or no by its sign."""
-    if logits.shape[1] == 1:
-        return (logits[:, 0] > 0).astype(np.int64)
-    return np.asarray(np.argmax(logits, axis=1), np.int64)
+def _with_two_logits(network: FloatNetwork) -> FloatNetwork:
+    """A yes or no by the sign of one number z as the larger of −z/2 and z/2: a class, as every verdict is."""
+    halves = np.array([[-0.5], [0.5]])
+    *before, last = network.nodes
+    if isinstance(last.operator, FloatDense):
+        operator = FloatDense(halves * last.operator.weights, halves[:, 0] * last.operator.bias)
+        return replace(network, nodes=(*before, replace(last, operator=operator)))
+    node = FloatNode(FloatDense(halves, np.zeros(2)), (len(network.nodes),), last.name)
+    return replace(network, nodes=(*network.nodes, node))
 
 
 @dataclass(frozen=True, eq=False)
@@ -231,21 +241,6 @@ class _Value:
         return int(step) if 0 <= step <= 255 and (steps == step).all() else None
 
 
-@dataclass(frozen=True)
-class _Layer:
-    """A layer whose weights are to be rounded: how its operator is made, and its sums over the calibration rows.
-
-    weights: real, (outputs, fan-in), of steps; bias: real, (outputs,). make: from integers of these shapes and shifts.
-    """
-
-    weights: Floats
-    bias: Floats
-    make: Callable[[NDArray[np.int8], NDArray[np.int32], NDArray[np.uint8] | None], Dense | Conv | Add]
-    add_up: Callable[[NDArray[np.int8]], Steps]
-    reads: tuple[int, ...]
-    name: str
-
-
 class _Quantizer:
     """Turns a float network into an integer one, node by node, on the same calibration rows throughout."""
 
@@ -261,6 +256,7 @@ class _Quantizer:
             rows = rows[np.linspace(0, len(rows) - 1, most).astype(np.int64)]
         self._row = _Value(0, span, low, rows.astype(np.int64), low + rows.astype(np.float64) * span)
         self.unit = 1.0
+        self.losses: list[LayerLoss] = []
 
     def make(self) -> IntegerNetwork:
         """The integer network. Raises CannotQuantize."""
@@ -268,22 +264,28 @@ class _Quantizer:
         if len(self._network.row_shape) > 1:
             values[0] = self._move(Reshape(self._network.row_shape), [self._row])
         last = self._network.last_readers()
-        tables = _find_tables(self._network)
+        tables = find_tables(self._network)
         for index, node in enumerate(self._network.nodes):
             read = [values[value] for value in node.reads]
             if index == len(self._network.nodes) - 1:
                 self._finish(node, read)
                 break
             values[index + 1] = self._node(node, read, tables[index + 1])
-            if not np.isfinite(values[index + 1].real).all():
-                raise CannotQuantize(
-                    node.name, "tensor", "it gives NaN or infinity on the calibration rows: check them"
-                )
+            self._note(node, values[index + 1])
             for value in {value for value in node.reads if last[value] == index}:
                 del values[value]
         return _simplify(self._operators, self._reads, self._network.row_length)
 
-    def _node(self, node: FloatNode, read: list[_Value], tables: _Tables) -> _Value:
+    def _note(self, node: FloatNode, value: _Value) -> None:
+        """Refuse a node that gives no numbers; keep what one that rounds has lost."""
+        if not np.isfinite(value.real).all():
+            raise CannotQuantize(node.name, "tensor", "it gives NaN or infinity on the calibration rows: check them")
+        made = type(self._operators[value.index - 1]).__name__ if value.index else ""
+        if made in ("Dense", "Conv", "Add", "Table", "AveragePool"):
+            error = np.sqrt(((value.offset + value.scale * value.steps - value.real) ** 2).mean())
+            self.losses.append(LayerLoss(node.name, made, float(error / max(value.real.std(), 1e-30))))
+
+    def _node(self, node: FloatNode, read: list[_Value], tables: Tables) -> _Value:
         """What a node becomes, where these tables read it."""
         operator, value = node.operator, read[0]
         match operator:
@@ -305,17 +307,17 @@ class _Quantizer:
     def _finish(self, node: FloatNode, read: list[_Value]) -> None:
         """The last node, whose sums are the logits: a dense layer, or what it takes to have one after it."""
         if not isinstance(node.operator, FloatDense):
-            value = self._node(node, read, _NO_TABLES)
+            value = self._node(node, read, NO_TABLES)
             width = value.shape[0]
             node = FloatNode(FloatDense(np.eye(width), np.zeros(width)), (), node.name)
             read = [value]
         layer = self._layer(node, read)
-        self.unit = float(_largest_multipliers(layer.weights, np.abs(layer.bias), layer.name).min())
-        wanted = _flat(compute(node.operator, [read[0].real])) * self.unit
+        self.unit = float(find_multipliers(layer.weights, np.abs(layer.bias), layer.name).min())
+        wanted = flatten(compute(node.operator, [read[0].real])) * self.unit
         if not np.isfinite(wanted).all():
             raise CannotQuantize(node.name, "tensor", "it gives NaN or infinity on the calibration rows: check them")
         units = np.full(len(layer.weights), self.unit)  # one for all, so that logits compare
-        weights, bias = _round(layer, units, wanted, np.zeros(len(units), np.int64))
+        weights, bias = round_layer(layer, units, wanted, np.zeros(len(units), np.int64))
         self._emit(layer.make(weights, bias, None), layer.reads)
 
     def _emit(self, operator: Operator, reads: tuple[int, ...]) -> int:
@@ -336,27 +338,29 @@ class _Quantizer:
 
     # --- layers with weights ---
 
-    def _layer(self, node: FloatNode, read: list[_Value]) -> _Layer:
+    def _layer(self, node: FloatNode, read: list[_Value]) -> Layer:
         operator = node.operator
         if isinstance(operator, FloatDense):
-            return self._dense_layer(node.name, operator, read[0])
+            return clip_weights(self._dense_layer(node.name, operator, read[0]))
         if isinstance(operator, FloatConv):
-            return self._conv_layer(node.name, operator, read[0])
+            return clip_weights(self._conv_layer(node.name, operator, read[0]))
         return self._add_layer(node.name, read)
 
-    def _dense_layer(self, name: str, operator: FloatDense, value: _Value) -> _Layer:
+    def _dense_layer(self, name: str, operator: FloatDense, value: _Value) -> Layer:
         def make(
             weights: NDArray[np.int8], bias: NDArray[np.int32], shifts: NDArray[np.uint8] | None
         ) -> Dense | Conv | Add:
             return Dense(weights, bias, shifts)
 
-        def add_up(weights: NDArray[np.int8]) -> Steps:
-            return value.steps @ weights.astype(np.int64).T
+        steps = value.steps.astype(np.float64)
+
+        def add_up(weights: Floats) -> Floats:
+            return np.asarray(steps @ weights.T)
 
         bias = operator.bias + operator.weights @ value.offset
-        return _Layer(operator.weights * value.scale, bias, make, add_up, (value.index,), name)
+        return Layer(operator.weights * value.scale, bias, make, add_up, (value.index,), name)
 
-    def _conv_layer(self, name: str, operator: FloatConv, value: _Value) -> _Layer:
+    def _conv_layer(self, name: str, operator: FloatConv, value: _Value) -> Layer:
         kernel = operator.weights.shape[2:]
         pads = operator.pads
         if value.of_channels() is None:
@@ -382,14 +386,13 @@ class _Quantizer:
             assert shifts is not None  # only a dense layer gives logits
             return Conv(weights.reshape(shape), bias, shifts, *window)
 
-        def add_up(weights: NDArray[np.int8]) -> Steps:
-            padded = pad(value.steps.astype(np.float64), pads, 0.0)  # float64 is exact for these, and faster
-            sums = correlate(padded, weights.reshape(shape).astype(np.float64), operator.strides, operator.groups)
-            return sums.astype(np.int64)
+        def add_up(weights: Floats) -> Floats:
+            padded = pad(value.steps.astype(np.float64), pads, 0.0)
+            return correlate(padded, weights.reshape(shape), operator.strides, operator.groups)
 
-        return _Layer(weights.reshape(outputs, -1), bias, make, add_up, (value.index,), name)
+        return Layer(weights.reshape(outputs, -1), bias, make, add_up, (value.index,), name)
 
-    def _add_layer(self, name: str, read: list[_Value]) -> _Layer:
+    def _add_layer(self, name: str, read: list[_Value]) -> Layer:
         read = [value if value.of_channels() is not None else self._evened(name, value) for value in read]
         found = [value.of_channels() for value in read]
         (one, first), (other, second) = (each for each in found if each is not None)
@@ -401,26 +404,26 @@ class _Quantizer:
             assert shifts is not None
             return Add(weights, bias, shifts)
 
-        def add_up(weights: NDArray[np.int8]) -> Steps:
-            factors = weights.astype(np.int64)
-            return sum(value.steps * factors[:, at].reshape(along) for at, value in enumerate(read))  # type: ignore[return-value]
+        def add_up(weights: Floats) -> Floats:
+            one, other = (value.steps * weights[:, at].reshape(along) for at, value in enumerate(read))
+            return np.asarray(one + other)
 
         reads = tuple(value.index for value in read)
-        return _Layer(np.stack([one, other], axis=1), first + second, make, add_up, reads, name)
+        return Layer(np.stack([one, other], axis=1), first + second, make, add_up, reads, name)
 
     def _requantised(
-        self, layer: _Layer, read: list[_Value], operator: FloatDense | FloatConv | FloatAdd, tables: _Tables
+        self, layer: Layer, read: list[_Value], operator: FloatDense | FloatConv | FloatAdd, tables: Tables
     ) -> _Value:
         """Round a layer, append it, and say what its bytes stand for."""
         before = compute(operator, [value.real for value in read])
         real = apply_clip(operator, before)
-        target = self._target(layer, _flat(real), operator.clip, tables)
-        wanted = _flat(before) * target.multipliers
+        target = self._target(layer, flatten(real), operator.clip, tables)
+        wanted = flatten(before) * target.multipliers
         lift = target.zero << target.shifts.astype(np.int64)
-        weights, bias = _round(layer, target.multipliers, wanted, lift)
+        weights, bias = round_layer(layer, target.multipliers, wanted, lift)
         made = layer.make(weights, bias, target.shifts)
         along = (-1, *(1,) * (before.ndim - 2))
-        sums = layer.add_up(weights) + bias.astype(np.int64).reshape(along)
+        sums = layer.add_up(weights.astype(np.float64)).astype(np.int64) + bias.astype(np.int64).reshape(along)
         scale = np.ldexp(1.0, target.shifts.astype(np.int64)) / target.multipliers
         shape = real.shape[1:]
         scales = np.broadcast_to(scale.reshape(along), shape)
@@ -428,10 +431,10 @@ class _Quantizer:
         steps = compute_requantised(sums, target.shifts)
         return _Value(self._emit(made, layer.reads), scales, offsets, steps, real)
 
-    def _target(self, layer: _Layer, real: Floats, clip: Clip | None, tables: _Tables) -> _Target:
+    def _target(self, layer: Layer, real: Floats, clip: Clip | None, tables: Tables) -> _Target:
         """Multipliers, shifts and zero point of a layer's bytes. real: (places, outputs), clipped."""
         magnitude = np.abs(layer.bias)
-        largest = _largest_multipliers(layer.weights, magnitude, layer.name)
+        largest = find_multipliers(layer.weights, magnitude, layer.name)
         low, high = calibrate(real, self._calibration)
         is_even = bool(tables.functions)
         if is_even and not tables.has_others:
@@ -440,21 +443,21 @@ class _Quantizer:
             peak = high * largest  # the largest sum that calibration saw
             shifts = np.ceil(np.log2(np.maximum(peak, 1) / 255.5)).clip(0, SHIFT_LIMIT)
             return _Target(largest, shifts.astype(np.uint8), 0)
-        zero = 0 if clip is not None else _zero_point(low, high)
+        zero = 0 if clip is not None else find_zero_point(low, high)
         steps = np.maximum(high / (255 - zero), -low / max(zero, 1))
         if clip is not None and math.isfinite(clip[1]):
             steps = np.where(high >= clip[1], clip[1] / 255, steps)  # saturation is the clip
         steps = np.maximum(steps, max(float(steps.max()) * 2.0**-20, 1e-30))
         if is_even:
             steps = np.full(len(steps), float(steps.max()))
-        largest = _largest_multipliers(layer.weights, magnitude + zero * steps, layer.name)
+        largest = find_multipliers(layer.weights, magnitude + zero * steps, layer.name)
         steps = np.maximum(steps, np.where(layer.weights.any(axis=1) | (magnitude > 0), 1 / largest, 0))
         if is_even:
             steps = np.full(len(steps), float(steps.max()))
         shifts = np.floor(np.log2(steps * largest)).clip(0, SHIFT_LIMIT)
         return _Target(np.ldexp(1.0, shifts.astype(np.int64)) / steps, shifts.astype(np.uint8), zero)
 
-    def _evened(self, name: str, value: _Value, clip: Clip | None = None, tables: _Tables | None = None) -> _Value:
+    def _evened(self, name: str, value: _Value, clip: Clip | None = None, tables: Tables | None = None) -> _Value:
         """The same value requantised, with one zero point: each channel by itself where its places are alike."""
         shape = value.shape
         flat = shape if value.of_channels() is not None and 2 <= len(shape) <= 3 else (math.prod(shape), 1)
@@ -463,7 +466,7 @@ class _Quantizer:
         ones = np.ones((flat[0], 1, *(1,) * rank))
         operator = FloatConv(ones, np.zeros(flat[0]), (1,) * rank, ((0, 0),) * rank, flat[0], clip)
         layer = self._conv_layer(name, operator, inside)
-        made = self._requantised(layer, [inside], operator, tables or _NO_TABLES)
+        made = self._requantised(layer, [inside], operator, tables or NO_TABLES)
         return made if flat == shape else self._move(Reshape(shape), [made])
 
     # --- operators without weights ---
@@ -483,11 +486,11 @@ class _Quantizer:
         if not is_even and function.clip is not None and function.clip[0] == 0:
             return self._evened(name, value, function.clip)
         if not is_even:
-            value = self._evened(name, value, tables=_Tables((function,), False))
+            value = self._evened(name, value, tables=Tables((function,), False))
         given = value.offset.flat[0] + value.scale.flat[0] * np.arange(256)
         entries = np.nan_to_num(compute(function, [given]))
         low, high = calibrate(real.reshape(-1, 1), self._calibration)
-        zero = _zero_point(low, high)
+        zero = find_zero_point(low, high)
         step = max(float(high[0]) / (255 - zero), -float(low[0]) / max(zero, 1), 1e-30)
         table = np.rint(np.clip(entries / step + zero, 0, 255)).astype(np.uint8)
         index = self._emit(Table(table), (value.index,))
@@ -513,7 +516,7 @@ class _Quantizer:
         index = self._emit(operator, (value.index,))
         return value.moved(index, apply(operator, [value.steps]), compute(operator, [value.real]))
 
-    def _average_pool(self, name: str, value: _Value, operator: AveragePool, tables: _Tables) -> _Value:
+    def _average_pool(self, name: str, value: _Value, operator: AveragePool, tables: Tables) -> _Value:
         """A pool over a power of two as itself, any other as a convolution that adds each channel up."""
         size = math.prod(operator.kernel)
         is_padded = any(map(any, operator.pads))
@@ -528,119 +531,12 @@ class _Quantizer:
 
 
 @dataclass(frozen=True)
-class _Tables:
-    """The functions that read a value and so need one scale for all of it, and whether anything else reads it."""
-
-    functions: tuple[Function, ...]
-    has_others: bool
-
-    def narrow(self, low: Floats, high: Floats) -> tuple[Floats, Floats]:
-        """The part of low … high outside which none of the functions changes to speak of."""
-        places = np.linspace(float(low.min()), float(high.max()), 4097)
-        bent = np.zeros(len(places), bool)
-        for function in self.functions:
-            results = np.nan_to_num(compute(function, [places]))
-            least = _HARDLY * float(np.ptp(results))
-            after = np.flatnonzero(np.abs(results - results[0]) > least)
-            before = np.flatnonzero(np.abs(results - results[-1]) > least)
-            if len(after) and len(before):
-                bent[max(0, after[0] - 1) : before[-1] + 2] = True
-        inside = places[bent] if bent.any() else places
-        return np.maximum(low, min(0.0, float(inside[0]))), np.minimum(high, max(0.0, float(inside[-1])))
-
-
-_NO_TABLES = _Tables((), True)
-
-
-def _find_tables(network: FloatNetwork) -> list[_Tables]:
-    """For each value the functions that read it, perhaps after operators that only move it."""
-    found: list[dict[int, Function]] = [{} for _ in range(len(network.nodes) + 1)]
-    has_others = [False] * len(found)
-    for index in reversed(range(len(network.nodes))):
-        operator = network.nodes[index].operator
-        for value in network.nodes[index].reads:
-            if isinstance(operator, Function):
-                found[value][id(operator)] = operator
-            elif isinstance(operator, MaxPool | Reshape | Transpose | Concat):
-                found[value] |= found[index + 1]
-                has_others[value] |= has_others[index + 1]
-            else:
-                has_others[value] = True
-    return [_Tables(tuple(each.values()), others) for each, others in zip(found, has_others, strict=True)]
-
-
-@dataclass(frozen=True)
 class _Target:
     """bytes = zero + sum · multiplier / 2^shift, the real sum's; multipliers, shifts: (outputs,)."""
 
     multipliers: Floats
     shifts: NDArray[np.uint8]
     zero: int
-
-
-def _flat(values: Floats) -> Floats:
-    """(places, channels) of (n, channels, …)."""
-    return values if values.ndim == 2 else np.moveaxis(values, 1, -1).reshape(-1, values.shape[1])
-
-
-def _zero_point(low: Floats, high: Floats) -> int:
-    """The byte for 0 of a value whose channels reach from low ≤ 0 to high ≥ 0."""
-    below, above = -float(low.min()), float(high.max())
-    return 0 if below <= 0 else int(np.clip(np.rint(255 * below / (below + above)), 1, 254))
-
-
-def calibrate(real: Floats, method: Calibration) -> tuple[Floats, Floats]:
-    """How far each channel's bytes should reach below and above 0. real: (places, channels)."""
-    low, high = np.minimum(real.min(axis=0), 0), np.maximum(real.max(axis=0), 0)
-    if method == "percentile":
-        inner = np.percentile(real, [100 - _PERCENTILE, _PERCENTILE], axis=0)
-        return np.maximum(low, np.minimum(inner[0], 0)), np.minimum(high, np.maximum(inner[1], 0))
-    if method == "largest":
-        return low, high
-    best = np.full(len(low), np.inf)
-    cut_of = np.ones(len(low))
-    for cut in _CUTS:
-        step = np.maximum((high - low) * cut / 255, 1e-30)
-        stored = np.clip(np.rint(real / step) * step, low * cut, high * cut)
-        error = ((stored - real) ** 2).mean(axis=0)
-        cut_of = np.where(error < best, cut, cut_of)
-        best = np.minimum(error, best)
-    return low * cut_of, high * cut_of
-
-
-def _largest_multipliers(weights: Floats, bias: Floats, node: str) -> Floats:
-    """For each channel the multiplier that fills ±63 without passing the bound on sums. bias: magnitudes, (outputs,)."""
-    largest = np.abs(weights).max(axis=1)
-    span = np.abs(weights).sum(axis=1) * 255
-    slack = 255 * 0.5 * weights.shape[1] + 1  # what rounding each weight up can add to the sum
-    room = SUM_LIMIT - 1 - slack
-    lost = room * largest < _LEAST_STEPS * span
-    if lost.any():
-        channel = int(lost.argmax())
-        advice = f"channel {channel} sums {weights.shape[1]} inputs, too many for one exact sum: split the layer"
-        raise CannotQuantize(node, "sum-bound", advice)
-    with np.errstate(divide="ignore", over="ignore"):
-        by_weight = np.where(largest > 0, WEIGHT_LIMIT / largest, np.inf)
-        by_sum = np.where(span + bias > 0, room / (span + bias), 1.0)
-    return np.minimum(np.minimum(by_weight, by_sum), _LARGEST_MULTIPLIER)
-
-
-def _round(
-    layer: _Layer, multipliers: Floats, wanted: Floats, lift: Steps
-) -> tuple[NDArray[np.int8], NDArray[np.int32]]:
-    """Integer weights and bias; the mean sum on the calibration rows is moved to the wanted mean, plus the lift.
-
-    wanted: real sums times multipliers, (places, outputs); lift: what the zero point adds, (outputs,).
-    """
-    integers = np.rint(layer.weights * multipliers[:, None]).astype(np.int8)
-    room = SUM_LIMIT - 1 - compute_channel_bounds(integers, np.zeros(len(layer.bias), np.int32))
-    rounded = np.rint(layer.bias * multipliers)
-    if (np.abs(rounded) + lift > room).any():
-        raise CannotQuantize(layer.name, "sum-bound", "a bias passes the bound on sums: scale the layer's inputs")
-    sums = _flat(layer.add_up(integers).astype(np.float64)) + rounded
-    missing = wanted.mean(axis=0) - sums.mean(axis=0)
-    bias = np.clip(rounded.astype(np.int64) + lift + np.rint(missing).astype(np.int64), -room, room)
-    return integers, bias.astype(np.int32)
 
 
 def _simplify(operators: list[Operator], reads: list[tuple[int, ...]], row_length: int) -> IntegerNetwork:

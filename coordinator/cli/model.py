@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
@@ -90,29 +90,31 @@ def check(setup: Setup, named: Named) -> None:
 @command(app, "quantize")
 def quantize(
     setup: Setup,
-    float_model: Annotated[Path, typer.Argument(metavar="FLOAT.onnx", help="A float model of dense layers.")],
+    float_model: Annotated[Path, typer.Argument(metavar="FLOAT.onnx", help="A PyTorch, Keras or scikit-learn export.")],
     calibration: Annotated[Path, typer.Option(help="Typical inputs: .csv or float .npy of features, or uint8 .npy.")],
-    output: Annotated[Path, typer.Option("--output", "-o", help="The canonical ONNX file to write.")],
-    labels: Annotated[Path | None, typer.Option(help="The class of each row: .npy or a .csv column.")] = None,
+    output: Annotated[
+        Path | None, typer.Option("--output", "-o", help="The canonical ONNX file; default: FLOAT.integer.onnx.")
+    ] = None,
+    labels: Annotated[
+        Path | None, typer.Option(help="The class of each row reported on: .npy or a .csv column.")
+    ] = None,
+    test: Annotated[Path | None, typer.Option(help="Rows to report on, instead of those that calibrate.")] = None,
     scaling: Annotated[Path | None, typer.Option(help="Model card with the scaling; else one is fitted.")] = None,
+    value_range: Annotated[
+        str | None, typer.Option("--range", metavar="LOW:HIGH", help="The range that all features share.")
+    ] = None,
+    method: Annotated[
+        Literal["largest", "percentile", "mse"], typer.Option(help="Which activation becomes 255.")
+    ] = "largest",
 ) -> None:
-    """Make a canonical integer model of a float one, and say what that cost in accuracy."""
+    """Make a canonical integer model of a float one, and report what that cost in accuracy, in a text and a plot."""
+    target = quantizing.output_of(float_model, output)
+    shared = None if value_range is None else quantizing.parse_range(value_range)
+    asked = quantizing.Asked(float_model, calibration, labels, test, scaling, shared, method)
     with setup.out.progress("quantising"):
-        made = quantizing.quantize(float_model, calibration, labels, scaling)
-    written = quantizing.write(made, output)
-    report = made.report
-    setup.out.record(
-        {
-            "model_id": model_source.of_file(output).model_id,
-            "written": written,
-            "rows": made.row_count,
-            "agreement_with_float": report.agreement,
-            "float_accuracy": report.float_accuracy,
-            "integer_accuracy": report.integer_accuracy,
-            "dropped_operators": list(report.dropped),
-            "logits_per_unit": report.logits_per_unit,
-        }
-    )
+        made = quantizing.quantize(asked)
+    written = quantizing.write(made, target)
+    setup.out.record({"model_id": model_source.of_file(target).model_id, "written": written, **quantizing.facts(made)})
 
 
 @command(app, "register")
@@ -145,8 +147,7 @@ def register(
 def _facts(model: Model) -> dict[str, Any]:
     facts: dict[str, Any] = {"model_id": model.model_id}
     if model.network is not None and model.program is not None:
-        widths = [model.network.row_length, *(layer.outputs for layer in model.network.layers)]
-        facts |= {"shape": widths, "macs": model.network.macs, "program_bytes": len(model.program)}
+        facts |= {"shape": list(model.network.widths), "macs": model.network.macs, "program_bytes": len(model.program)}
     if model.card is not None:
         facts |= {"title": model.card.title, "classes": list(model.card.classes), "data": model.card.data}
     return facts

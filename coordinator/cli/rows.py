@@ -51,16 +51,22 @@ def read_bin(path: Path, row_length: int) -> NDArray[np.uint8]:
 
 
 def read_array(path: Path) -> NDArray[Any]:
-    """A numeric .npy array with rows along its first dimension. Raises Refusal, OSError."""
+    """The rows (n, length) of a numeric .npy array with an item along its first dimension. Raises Refusal, OSError."""
+    array = read_items(path)
+    return array.reshape(len(array), -1)
+
+
+def read_items(path: Path) -> NDArray[Any]:
+    """A numeric .npy array of any shape with an item along its first dimension. Raises Refusal, OSError."""
     try:
         array = np.load(path, allow_pickle=False)
     except (ValueError, EOFError) as error:
         raise Refusal(ExitCode.BAD_INPUT, f"{path} is no .npy array of numbers: {error}") from error
-    if not isinstance(array, np.ndarray) or array.ndim not in (1, 2) or array.size == 0:
+    if not isinstance(array, np.ndarray) or array.ndim == 0 or array.size == 0:
         raise Refusal(ExitCode.BAD_INPUT, f"{path}: one array with a row an item is needed")
     if not (np.issubdtype(array.dtype, np.integer) or np.issubdtype(array.dtype, np.floating)):
         raise Refusal(ExitCode.BAD_INPUT, f"{path}: an array of numbers is needed, not of {array.dtype}")
-    return array.reshape(len(array), -1)
+    return array
 
 
 def input_tree(rows: NDArray[np.uint8], tick: Any) -> MerkleTree:

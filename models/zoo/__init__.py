@@ -30,7 +30,7 @@ class UnknownModel(KeyError):
 class Card:
     """What a person and a program need to know of a model.
 
-    classes: the name of each logit. scaling: from raw features to rows. shape: widths from row to logits.
+    classes: the name of each logit. scaling: from raw features to rows. shape: the network's widths, from row to logits.
     data: source, citation, licence. accuracy: method and measured figures, float beside integer.
     """
 

@@ -1,4 +1,4 @@
-"""How every zoo model is trained, judged and written: scikit-learn floats, the quantiser, the files of the zoo.
+"""How every zoo model is trained, judged and written: floats, the quantiser, the files of the zoo.
 
 Nothing is chosen at random: the same data gives the same files. Each fold of a cross-validation fits its own scaling,
 network and quantisation on its training rows alone, and judges the integer network that results.
@@ -21,7 +21,7 @@ from numpy.typing import NDArray
 from onnx import NodeProto, TensorProto, helper, numpy_helper
 from sklearn.exceptions import ConvergenceWarning
 from sklearn.metrics import balanced_accuracy_score
-from sklearn.model_selection import LeaveOneGroupOut, StratifiedGroupKFold, StratifiedKFold
+from sklearn.model_selection import KFold, LeaveOneGroupOut, StratifiedGroupKFold, StratifiedKFold
 from sklearn.neural_network import MLPClassifier
 
 from models.canonical import to_onnx
@@ -30,6 +30,7 @@ from models.interpreter import run
 from models.network import IntegerNetwork
 from models.quantizer import Quantization, quantize, read_float_model, run_float
 from models.scaling import Scaling, fit
+from models.zoo.convolutional import Convolutional, train_convolutional
 
 Folds = Iterable[tuple[NDArray[np.int64], NDArray[np.int64]]]
 
@@ -38,18 +39,30 @@ _VECTORS = 96
 
 
 @dataclass(frozen=True)
+class Perceptron:
+    """Dense layers, trained by scikit-learn. decay: L2 penalty; is_balanced: classes weigh alike, however rare."""
+
+    hidden: tuple[int, ...]
+    decay: float
+    epochs: int
+    is_balanced: bool = False
+
+
+@dataclass(frozen=True)
 class Recipe:
-    """What is trained. hidden: widths; decay: L2 penalty; epochs; is_balanced: classes weigh alike, however rare."""
+    """What is trained, on what. scaling: from features to rows; None fits one to the training rows."""
 
     name: str
     title: str
     classes: tuple[str, ...]
     features: tuple[str, ...]
-    hidden: tuple[int, ...]
-    decay: float
-    epochs: int
-    is_balanced: bool
+    kind: Perceptron | Convolutional
     data: dict[str, str]
+    scaling: Scaling | None = None
+
+    def scaling_for(self, values: NDArray[np.float64]) -> Scaling:
+        """How training values (n, f) become rows."""
+        return self.scaling or fit(self.features, values)
 
 
 @dataclass(frozen=True)
@@ -62,20 +75,23 @@ class Table:
 
 def train(recipe: Recipe, table: Table) -> tuple[Quantization, Scaling]:
     """The quantised network of a recipe trained on the whole table, and the scaling of its features."""
-    scaling = fit(recipe.features, table.values)
+    scaling = recipe.scaling_for(table.values)
     rows = scaling.to_rows(table.values)
     model = train_float(recipe, rows, table.labels)
     return quantize(model, rows, labels=table.labels), scaling
 
 
-def train_float(recipe: Recipe, rows: NDArray[np.uint8], labels: NDArray[np.int64]) -> bytes:
-    """A float ONNX model of rows (n, f) given as floats 0…255, trained on their labels."""
+def train_float(recipe: Recipe, rows: NDArray[np.uint8], labels: NDArray[np.int64], seed: int = 0) -> bytes:
+    """A float ONNX model of rows (n, f) given as floats 0…255, trained on their labels. seed: of weights and order."""
+    if isinstance(recipe.kind, Convolutional):
+        return train_convolutional(recipe.kind, rows, labels, len(recipe.classes), seed)
+    kind = recipe.kind
     classifier = MLPClassifier(  # type: ignore[no-untyped-call]
-        recipe.hidden, alpha=recipe.decay, max_iter=recipe.epochs, tol=0, n_iter_no_change=recipe.epochs,
-        learning_rate_init=0.003, random_state=0,
+        kind.hidden, alpha=kind.decay, max_iter=kind.epochs, tol=0, n_iter_no_change=kind.epochs,
+        learning_rate_init=0.003, random_state=seed,
     )  # fmt: skip
     counts = np.bincount(labels, minlength=len(recipe.classes))
-    weight = len(labels) / len(counts) / counts[labels] if recipe.is_balanced else np.ones(len(labels))
+    weight = len(labels) / len(counts) / counts[labels] if kind.is_balanced else np.ones(len(labels))
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", ConvergenceWarning)  # the number of epochs is the recipe's choice
         classifier.fit(rows / 255 * _SPREAD - _SPREAD / 2, labels, weight)
@@ -114,10 +130,17 @@ def write_float(weights: list[NDArray[np.float64]], biases: list[NDArray[np.floa
     )
 
 
-def fold_at_random(table: Table, count: int) -> Folds:
+def fold_at_random(table: Table, count: int, seed: int = 0) -> Folds:
     """`count` folds with every class in each in proportion, whatever the rows have to do with each other."""
     splitter: Any = StratifiedKFold
-    folds: Folds = splitter(count, shuffle=True, random_state=0).split(table.values, table.labels)
+    folds: Folds = splitter(count, shuffle=True, random_state=seed).split(table.values, table.labels)
+    return folds
+
+
+def fold_in_order(table: Table, count: int) -> Folds:
+    """`count` folds of neighbours: what stands together in the table stays on one side."""
+    splitter: Any = KFold
+    folds: Folds = splitter(count).split(table.values)
     return folds
 
 
@@ -138,7 +161,7 @@ def cross_validate(recipe: Recipe, table: Table, folds: Folds) -> dict[str, floa
     by_float: list[NDArray[np.int64]] = []
     by_integer: list[NDArray[np.int64]] = []
     for training, testing in folds:
-        scaling = fit(recipe.features, table.values[training])
+        scaling = recipe.scaling_for(table.values[training])
         model = train_float(recipe, scaling.to_rows(table.values[training]), table.labels[training])
         network = quantize(model, scaling.to_rows(table.values[training])).network
         rows = scaling.to_rows(table.values[testing])
@@ -168,7 +191,7 @@ def write(recipe: Recipe, table: Table, accuracy: dict[str, object], folder: Pat
         "name": recipe.name,
         "title": recipe.title,
         "classes": recipe.classes,
-        "shape": [network.row_length, *(layer.outputs for layer in network.layers)],
+        "shape": network.widths,
         "data": recipe.data,
         "accuracy": {**accuracy, "agreement_with_float": round(quantization.agreement, 4)},
         "features": features,

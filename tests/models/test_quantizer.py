@@ -273,3 +273,66 @@ def test_unfit_rows_labels_and_scalings_are_refused() -> None:
         quantize(model, random_rows(10, 9), labels=np.zeros(9, np.int64))
     with pytest.raises(CannotQuantize, match="the scaling has 1"):
         quantize(model, random_rows(10, 9), Scaling(("a",), (0.0,), (1.0,)))
+
+
+def test_a_feature_that_hardly_varies_does_not_round_the_others_away() -> None:
+    """Divided by its deviation it gets a weight that would leave the rest of its channel next to no steps."""
+    weights, bias = random_layers([12, 8], seed=2)[0]
+    weights[:, 0] *= 400
+    rows = random_rows(600, 12, seed=3)
+    rows[:, 0] = np.arange(600) % 200 == 0
+    model = float_model([(weights, bias), (np.eye(3, 8), np.zeros(3))]).SerializeToString()
+    made = quantize(model, rows)
+    share = made.comparison.typical_error / made.comparison.spread
+    assert share < 0.1, share
+    assert made.agreement > 0.93
+
+
+def test_weights_that_do_not_stand_out_are_not_clipped() -> None:
+    layers, rows = random_layers([20, 16, 3], seed=4), random_rows(200, 20)
+    network = quantize(float_model(layers).SerializeToString(), rows).network
+    assert (np.abs(network.layers[0].weights.astype(int)).max(axis=1) == 63).all()
+    assert (np.sort(np.abs(network.layers[0].weights.astype(int)), axis=1)[:, -2] < 63).any()
+
+
+def test_other_rows_are_compared_as_both_models_compute_them() -> None:
+    model, fresh = float_model(random_layers([9, 17, 4], seed=5)).SerializeToString(), random_rows(70, 9, seed=8)
+    made = quantize(model, random_rows(200, 9))
+    labels = np.arange(70) % 4
+    found = made.compare(fresh, labels)
+    wanted = run_float(read_float_model(model)[0], fresh)
+    np.testing.assert_array_equal(found.by_float, wanted)
+    np.testing.assert_array_equal(np.rint(found.by_integer * made.logits_per_unit), run(made.network, fresh))
+    assert found.float_accuracy == (wanted.argmax(axis=1) == labels).mean()
+    assert found.largest_error == np.abs(found.by_integer - wanted).max() > 0
+    with pytest.raises(ValueError, match="reads 9 features"):
+        made.compare(random_rows(3, 8))
+    with pytest.raises(ValueError, match="as many labels"):
+        made.compare(fresh, labels[1:])
+
+
+def test_features_that_a_scaling_maps_are_compared_in_the_models_own_units() -> None:
+    scaling = Scaling(("a", "b", "c"), (-5.0, 100.0, 0.0), (5.0, 900.0, 1e-3))
+    raw = [(np.random.default_rng(0).normal(0, 1, (4, 3)) / [5, 400, 5e-4], np.zeros(4))]
+    model, rows = float_model(raw).SerializeToString(), random_rows(50, 3)
+    found = quantize(model, rows, scaling).compare(rows)
+    np.testing.assert_allclose(
+        found.by_float, run_float(read_float_model(model)[0], scaling.to_features(rows)), rtol=1e-9
+    )
+
+
+def test_each_layer_that_rounds_says_what_it_lost() -> None:
+    made = quantize(float_model(random_layers([9, 17, 12, 4], seed=5)).SerializeToString(), random_rows(200, 9))
+    assert [(loss.becomes, loss.node.split("'")[1]) for loss in made.layers] == [("Dense", "gemm0"), ("Dense", "gemm1")]
+    assert all(0 < loss.error < 0.05 for loss in made.layers)
+
+
+def test_a_sigmoid_of_one_number_is_two_classes_and_a_tie_is_the_first() -> None:
+    layers = random_layers([9, 17, 1], seed=6)
+    rows = random_rows(300, 9)
+    made = quantize(float_model(layers, ("Sigmoid",)).SerializeToString(), rows)
+    yes = run_float(read_float_model(float_model(layers).SerializeToString())[0], rows)[:, 0] > 0
+    np.testing.assert_array_equal(made.comparison.float_classes, yes)
+    assert made.network.output_length == 2 and made.agreement > 0.97
+    untrained = [(np.zeros((1, 9)), np.zeros(1))]
+    assert not quantize(float_model(untrained, ("Sigmoid",)).SerializeToString(), rows).comparison.integer_classes.any()

@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from models.zoo.training import (
+    Perceptron,
     Recipe,
     Table,
     cross_validate,
@@ -26,10 +27,7 @@ def main() -> None:
         title="The origin of an apple from 18 bands of its visible and near-infrared spectrum",
         classes=ORIGINS,
         features=features,
-        hidden=(24, 12),
-        decay=0.3,
-        epochs=200,
-        is_balanced=True,
+        kind=Perceptron(hidden=(24, 12), decay=0.3, epochs=200, is_balanced=True),
         data={
             "source": "github.com/AniruddhaGandhewar/DDP, 18-band spectra: 44 of Polish and 83 of Turkish apples",
             "citation": "A. Gandhewar, DDP, GitHub",

@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from models.zoo.training import (
+    Perceptron,
     Recipe,
     Table,
     cross_validate,
@@ -26,10 +27,7 @@ def main() -> None:
         title="Aggressive driving in two seconds of a phone's accelerometer and gyroscope",
         classes=("normal", "aggressive"),
         features=features,
-        hidden=(32, 16),
-        decay=1.0,
-        epochs=100,
-        is_balanced=True,
+        kind=Perceptron(hidden=(32, 16), decay=1.0, epochs=100, is_balanced=True),
         data={
             "source": "github.com/jair-jr/driverBehaviorDataset, cut into two-second windows",
             "citation": "Ferreira J. Jr et al. (2017). Driver behavior profiling: An investigation with different "

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 from sklearn.datasets import load_wine
 
-from models.zoo.training import Recipe, Table, cross_validate, fold_at_random, output_folder, write
+from models.zoo.training import Perceptron, Recipe, Table, cross_validate, fold_at_random, output_folder, write
 
 
 def main() -> None:
@@ -15,10 +15,7 @@ def main() -> None:
         title="The cultivar of a wine from its chemical analysis",
         classes=("cultivar-1", "cultivar-2", "cultivar-3"),
         features=tuple(wine.feature_names),
-        hidden=(32, 16),
-        decay=0.1,
-        epochs=200,
-        is_balanced=False,
+        kind=Perceptron(hidden=(32, 16), decay=0.1, epochs=200),
         data={
             "source": "UCI Machine Learning Repository, Wine, as shipped with scikit-learn (load_wine)",
             "citation": "Aeberhard, S. and Forina, M. (1992). Wine. UCI. https://doi.org/10.24432/C5PC7J",
