@@ -93,7 +93,10 @@ def _read_store(
     """By one of fsspec's asynchronous file systems: of these each call can be bounded in time."""
     try:
         store, path = open_store(uri, scheme, signed=settings.data_store_credentials)
-        got = int(store.info(path, timeout=_left(deadline))["size"])
+        found = store.info(path, timeout=_left(deadline))
+        if found["type"] != "file":
+            raise DataUnavailable(uri, "it is no object")
+        got = int(found["size"])
         if got > most or size not in (None, got):
             raise DataSizeMismatch(most if size is None else size, got)
         for at in range(start, got, STORE_BYTES):

@@ -24,7 +24,7 @@ from coordinator.cli.failures import ExitCode, Refusal
 from coordinator.cli.gold import choose
 from coordinator.cli.job_log import read_job
 from coordinator.cli.output import Wei
-from coordinator.cli.published import check_served, publish
+from coordinator.cli.published import Places, Uris, announce, need_somewhere
 from coordinator.job_view import JobView
 
 if TYPE_CHECKING:
@@ -114,12 +114,8 @@ def submit(
     named: Named,
     data: Annotated[Path, typer.Option(help="Data file: .csv, .npy or .bin.")],
     reward: Reward,
-    publish_to: Annotated[
-        Path | None, typer.Option("--publish", help="Folder to write the rows to; the job points to that file.")
-    ] = None,
-    data_uri: Annotated[
-        str | None, typer.Option(help="Where workers find the rows: file:, http: or https:. Fetched and checked first.")
-    ] = None,
+    publish_to: Places = None,
+    data_uris: Uris = None,
     scaling: Scaling = None,
     seats: Seats = 5,
     quorum: Quorum = None,
@@ -165,17 +161,13 @@ def submit(
     """Create a job and pay its reward. Final: there is no cancel. Everything that can be checked is, before it is paid."""
     if (audit_bond is not None or gold_file is not None) and not gold:
         raise Refusal(ExitCode.USAGE, "--audit-bond and --gold-file are of a verification set: give --gold N")
-    if publish_to is None and data_uri is None:
-        raise Refusal(
-            ExitCode.USAGE, "say where workers find the rows: --publish FOLDER writes them, --data-uri URI names them"
-        )
+    need_somewhere(publish_to, data_uris)
     model = model_source.find(named)
     values = _read(setup, model, data, scaling)
     with setup.out.progress("hashing rows", len(values)) as tick:
         inputs = rows.input_tree(values, tick)
     root = inputs.root
-    published = publish(publish_to, root, values) if publish_to else None
-    uri = data_uri or (published.as_uri() if published else "")
+    announced = announce(setup, publish_to, data_uris, inputs, values)
     contracts = setup.contracts
     wish = terms.Wish(
         reward,
@@ -190,7 +182,7 @@ def submit(
         parse_address(consumer) if consumer else NOBODY,
         callback_gas,
     )
-    wanted = terms.make(wish, contracts, model.model_id, root, uri, len(values))
+    wanted = terms.make(wish, contracts, model.model_id, root, announced.uri, len(values))
     verification_set = None
     if gold:
         with setup.out.progress(f"computing {gold} items to check the workers by"):
@@ -202,14 +194,12 @@ def submit(
                 "a verification set is opened a response window before the challenge window ends: with these windows it could "
                 "never be. Lengthen --challenge-window, or shorten --response-window",
             )
-    if check and data_uri is not None:
-        with setup.out.progress("fetching --data-uri to check it"):
-            check_served(setup, wanted, uri, values.shape[1])
+    announced.check(setup, wanted, values.shape[1], given=check)
     requester = setup.account.address
     job = Job(requester, secrets.randbits(64) if nonce is None else nonce, wanted)
     job_id = job.id(setup.deployment.chain_id, setup.deployment.oracle)
     setup.out.note(f"creating job 0x{job_id.hex()}")  # known before it is sent, so that nothing can lose it
-    call = contracts.oracle.create_job(job.nonce, wanted, uri)
+    call = contracts.oracle.create_job(job.nonce, wanted, announced.uri)
     kept_at = None
     if verification_set is not None:
         kept_at = gold_file or gold_path(setup, job_id)
@@ -225,10 +215,10 @@ def submit(
             "job_id": job_id,
             "model": model.model_id,
             "data_root": root,
-            "data_uri": uri,
+            "data_uri": announced.uri,
             **terms.facts(wanted),
             **receipt_facts(receipt),
-            "published": published,
+            "published": announced.published,
             "verification_set": kept_at,
         },
         title="Job created",

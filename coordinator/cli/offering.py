@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -9,8 +10,7 @@ from typing import TYPE_CHECKING
 from contracts.job import Terms
 from coordinator.cli import model_source, rows
 from coordinator.cli.context import Setup
-from coordinator.cli.failures import ExitCode, Refusal
-from coordinator.cli.published import check_served, publish
+from coordinator.cli.published import Announced, announce, need_somewhere
 
 if TYPE_CHECKING:
     from coordinator.cli.model_source import Model
@@ -18,37 +18,32 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class Offer:
-    """Rows that workers will find at `uri`; `published` is the file that was written for them, if any."""
+    """Rows that workers will find where it is announced."""
 
     root: bytes
     count: int
     row_length: int
-    uri: str
-    published: Path | None
-    is_served: bool
-    """Whether the URI was given: then it is for us to check."""
+    announced: Announced
 
     def check(self, setup: Setup, terms: Terms) -> None:
         """Fetch what is served and hold it against the terms. Raises oracle_worker.data_errors.DataError."""
-        if self.is_served:
-            with setup.out.progress("fetching --data-uri to check it"):
-                check_served(setup, terms, self.uri, self.row_length)
+        self.announced.check(setup, terms, self.row_length)
 
 
 def offer(
-    setup: Setup, model: Model, data: Path, card: Path | None, publish_to: Path | None, data_uri: str | None
+    setup: Setup,
+    model: Model,
+    data: Path,
+    card: Path | None,
+    publish_to: Sequence[str] | None,
+    data_uris: Sequence[str] | None,
 ) -> Offer:
     """Read the data for the model, and publish it if asked to. Raises Refusal, models.scaling.BadFeatures, OSError."""
-    if publish_to is None and data_uri is None:
-        raise Refusal(
-            ExitCode.USAGE, "say where workers find the rows: --publish FOLDER writes them, --data-uri URI names them"
-        )
+    need_somewhere(publish_to, data_uris)
     scaling = model_source.read_card(card).scaling if card else model.card.scaling if model.card else None
     network = model.network
     row_length = network.row_length if network else setup.contracts.registry.model(model.model_id).row_length
     values = rows.read_rows(data, row_length, scaling)
     with setup.out.progress("hashing rows", len(values)) as tick:
-        root = rows.input_tree(values, tick).root
-    published = publish(publish_to, root, values) if publish_to else None
-    uri = data_uri or (published.as_uri() if published else "")
-    return Offer(root, len(values), row_length, uri, published, data_uri is not None)
+        inputs = rows.input_tree(values, tick)
+    return Offer(inputs.root, len(values), row_length, announce(setup, publish_to, data_uris, inputs, values))

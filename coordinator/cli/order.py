@@ -23,6 +23,7 @@ from coordinator.cli.job import Named, Quorum, Reward, Scaling, Seats, SeatStake
 from coordinator.cli.job_log import RANGE
 from coordinator.cli.offering import offer
 from coordinator.cli.output import Seconds, Time, Wei
+from coordinator.cli.published import Places, Uris
 
 app = typer.Typer(
     help="Standing orders: create, announce, trigger, fund, cancel, collect, withdraw, show.", no_args_is_help=True
@@ -123,12 +124,8 @@ def announce(
     order: Which,
     data: Annotated[Path, typer.Option(help="Data file: .csv, .npy or .bin.")],
     run: Annotated[int | None, typer.Option(min=0, help="Number of the run; the next one by default.")] = None,
-    publish_to: Annotated[
-        Path | None, typer.Option("--publish", help="Folder to write the rows to; the run points to that file.")
-    ] = None,
-    data_uri: Annotated[
-        str | None, typer.Option(help="Where workers find the rows: file:, http: or https:. Fetched and checked first.")
-    ] = None,
+    publish_to: Places = None,
+    data_uris: Uris = None,
     scaling: Scaling = None,
     contract: Contract = None,
 ) -> None:
@@ -136,19 +133,19 @@ def announce(
     made, client = _find(setup, order, contract)
     number = client.runs_made() if run is None else run
     model = model_source.find("0x" + made.terms.model_id.hex())
-    offered = offer(setup, model, data, scaling, publish_to, data_uri)
-    feed = standing_orders.feed_of(offered.root, offered.count, offered.uri)
+    offered = offer(setup, model, data, scaling, publish_to, data_uris)
+    feed = standing_orders.feed_of(offered.root, offered.count, offered.announced.uri)
     offered.check(setup, with_feed(made.terms, feed))
-    receipt = setup.send(client.announce(number, feed, offered.uri), "announcing")
+    receipt = setup.send(client.announce(number, feed, offered.announced.uri), "announcing")
     setup.out.record(
         {
             "order": made.address,
             "run": number,
             "data_root": offered.root,
-            "data_uri": offered.uri,
+            "data_uri": offered.announced.uri,
             "items": offered.count,
             **receipt_facts(receipt),
-            "published": offered.published,
+            "published": offered.announced.published,
         }
     )
 

@@ -25,6 +25,7 @@ from coordinator.cli.job import Named, Quorum, Scaling, Seats, SeatStake, Window
 from coordinator.cli.job_log import read_job
 from coordinator.cli.offering import offer
 from coordinator.cli.output import Seconds, Time
+from coordinator.cli.published import Places, Uris
 
 if TYPE_CHECKING:
     from eth_typing import ChecksumAddress
@@ -60,12 +61,8 @@ def submit(
     data: Annotated[Path, typer.Option(help="Data file: .csv, .npy or .bin.")],
     token: Annotated[str, typer.Option(metavar="ADDRESS", help="The ERC-20 token that it pays.")],
     amount: Annotated[int, typer.Option(min=1, max=_MOST, help="Shared by the agreeing seats, in the smallest unit.")],
-    publish_to: Annotated[
-        Path | None, typer.Option("--publish", help="Folder to write the rows to; the job points to that file.")
-    ] = None,
-    data_uri: Annotated[
-        str | None, typer.Option(help="Where workers find the rows: file:, http: or https:. Fetched and checked first.")
-    ] = None,
+    publish_to: Places = None,
+    data_uris: Uris = None,
     scaling: Scaling = None,
     seats: Seats = 5,
     quorum: Quorum = None,
@@ -86,20 +83,20 @@ def submit(
     jobs = _jobs(setup, contract)
     paid_in = parse_address(token)
     model = model_source.find(named)
-    offered = offer(setup, model, data, scaling, publish_to, data_uri)
+    offered = offer(setup, model, data, scaling, publish_to, data_uris)
     wish = terms.Wish(0, seats, quorum, seat_stake, commit_window, reveal_window, challenge_window, response_window)
-    wanted = terms.make(wish, setup.contracts, model.model_id, offered.root, offered.uri, offered.count)
+    wanted = terms.make(wish, setup.contracts, model.model_id, offered.root, offered.announced.uri, offered.count)
     offered.check(setup, wanted)
     funder = setup.account.address
     number = secrets.randbits(64) if nonce is None else nonce
     job = jobs.job(funder, number, wanted)
     job_id = job.id(setup.deployment.chain_id, setup.deployment.oracle)
     # what the oracle would refuse is found before anything is approved
-    setup.endpoint.simulate(setup.contracts.oracle.create_job(job.nonce, wanted, offered.uri), jobs.address)
+    setup.endpoint.simulate(setup.contracts.oracle.create_job(job.nonce, wanted, offered.announced.uri), jobs.address)
     approvals = _approve(setup, Token(setup.endpoint, paid_in), jobs.address, amount) if paid_in != NATIVE else []
     setup.out.note(f"creating job 0x{job_id.hex()}")  # known before it is sent, so that nothing can lose it
     receipt = setup.send(
-        jobs.create_job(paid_in, amount, number, wanted, offered.uri, call_out_fee), "creating the job"
+        jobs.create_job(paid_in, amount, number, wanted, offered.announced.uri, call_out_fee), "creating the job"
     )
     judged = {
         name: value
@@ -111,14 +108,14 @@ def submit(
             "job_id": job_id,
             "model": model.model_id,
             "data_root": offered.root,
-            "data_uri": offered.uri,
+            "data_uri": offered.announced.uri,
             "token": paid_in,
             "amount": str(amount),
             "call_out_fee": str(call_out_fee),
             **judged,
             **receipt_facts(receipt),
             "approvals": [bytes(one["transactionHash"]) for one in approvals],
-            "published": offered.published,
+            "published": offered.announced.published,
         },
         title="Job created",
     )

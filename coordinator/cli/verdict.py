@@ -21,7 +21,7 @@ from coordinator.cli.job_log import read_job
 from coordinator.cli.job_show import phase_end, phase_of, read_head
 from coordinator.cli.model_source import Model
 from coordinator.cli.output import jsonable, moment, shown
-from coordinator.cli.published import publish
+from coordinator.cli.publishing import write_to_folder
 from coordinator.cli.recomputing import recompute
 from coordinator.job_view import JobView
 
@@ -211,10 +211,10 @@ def _uri_of(setup: Setup, view: JobView, model: Model, data: Path, card: Path | 
     scaling = model_source.read_card(card).scaling if card else model.card.scaling if model.card else None
     values = rows.read_rows(data, model.need_network().row_length, scaling)
     with setup.out.progress("hashing rows", len(values)) as tick:
-        root = rows.input_tree(values, tick).root
-    if root != view.terms.data_root:
-        raise DataMismatch(view.terms.data_root, root)
-    return publish(setup.home / "cache" / "given", root, values).as_uri()
+        inputs = rows.input_tree(values, tick)
+    if inputs.root != view.terms.data_root:
+        raise DataMismatch(view.terms.data_root, inputs.root)
+    return write_to_folder(setup.home / "cache" / "given", inputs, values).as_uri()
 
 
 def _hex(text: object) -> bytes:
