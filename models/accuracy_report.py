@@ -77,13 +77,11 @@ def _figures(comparison: Comparison) -> list[tuple[str, str]]:
             ("accuracy, integer", f"{100 * comparison.integer_accuracy:.2f} %"),
             ("lost", f"{lost:.2f} points"),
         ]
-    share = comparison.typical_error / max(comparison.spread, 1e-300)
-    return [
-        *figures,
-        ("typical error of a logit (root mean square)", f"{comparison.typical_error:.4g}"),
-        ("the same as a share of the logits' spread", f"{100 * share:.2f} %"),
-        ("largest error of a logit", f"{comparison.largest_error:.4g}"),
-    ]
+    figures.append(("typical error of a logit (root mean square)", f"{comparison.typical_error:.4g}"))
+    if comparison.spread > 0:
+        share = comparison.typical_error / comparison.spread
+        figures.append(("the same as a share of the logits' spread", f"{100 * share:.2f} %"))
+    return [*figures, ("largest error of a logit", f"{comparison.largest_error:.4g}")]
 
 
 def _dropped(made: Quantization) -> list[str]:
@@ -91,7 +89,7 @@ def _dropped(made: Quantization) -> list[str]:
     if made.float_network.shapes[-1] == (2,) and made.dropped == ("Sigmoid",):
         said.append("- The one logit z became two, −z/2 and z/2, so that the larger is the class.")
     if made.network.output_length == 1:
-        said.append("- There is one logit: read its number or its sign. Its class is always 0.")
+        said.append("- There is one logit: read its number. As a class it is 1 above 0, else 0.")
     return ["\n".join(said) if said else "Nothing."]
 
 

@@ -9,9 +9,8 @@ refused by node.
 from __future__ import annotations
 
 import math
-from collections import Counter
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +20,7 @@ from onnx import TensorProto
 
 from models import float_functions
 from models.float_constants import FOLDED, CannotQuantize, ConstantReader
+from models.float_fusion import fuse
 from models.float_model import (
     Affine,
     Clip,
@@ -112,7 +112,7 @@ class _Reader(ConstantReader):
         if logits not in self._values:
             raise CannotQuantize("graph", "chain", "the features do not lead to the model's output")
         last = self._at(logits)
-        nodes = _fuse(self._nodes[:last], self._shapes)
+        nodes = fuse(self._nodes[:last], self._shapes)
         last_node = nodes[-1] if nodes else None
         if last != len(self._nodes) or last_node is None:
             raise CannotQuantize("graph", "chain", "the input leads nowhere: a layer must read it")
@@ -749,39 +749,3 @@ def _ceil(size: Shape, kernel: Shape, strides: Shape, pads: Pads) -> Pads:
             windows -= 1
         result.append((before, max(behind, (windows - 1) * stride + side - length - before)))
     return tuple(result)
-
-
-def _fuse(nodes: list[FloatNode], shapes: list[Shape]) -> list[FloatNode]:
-    """The nodes with scalings folded into the layer before them, and clips that begin at 0 made part of it."""
-    readers = Counter(value for node in nodes for value in node.reads)
-    kept: list[FloatNode] = []
-    now = {0: 0}  # where each value is among those kept
-    for index, node in enumerate(nodes):
-        reads = tuple(now[value] for value in node.reads)
-        before = kept[reads[0] - 1] if reads[0] and readers[node.reads[0]] == 1 else None
-        joined = None if before is None else _join(before.operator, node.operator, shapes[index + 1])
-        if before is not None and joined is not None:
-            kept[reads[0] - 1] = replace(before, operator=joined)
-            now[index + 1] = reads[0]
-            continue
-        kept.append(replace(node, reads=reads))
-        now[index + 1] = len(kept)
-    return kept
-
-
-def _join(before: FloatOperator, operator: FloatOperator, shape: Shape) -> FloatOperator | None:
-    """One operator that does both, if there is one."""
-    if not isinstance(before, FloatDense | FloatConv | FloatAdd):
-        return None
-    if isinstance(operator, Function) and operator.clip is not None and operator.clip[0] == 0:
-        return replace(before, clip=(0.0, min(operator.clip[1], before.clip[1] if before.clip else math.inf)))
-    if not isinstance(operator, Affine) or isinstance(before, FloatAdd) or before.clip is not None:
-        return None
-    factor, offset = (part.reshape(shape[0], -1) for part in (operator.factor, operator.offset))
-    if (factor != factor[:, :1]).any() or (offset != offset[:, :1]).any():
-        return None
-    along = (-1, *(1,) * (before.weights.ndim - 1))
-    with np.errstate(over="ignore", invalid="ignore"):
-        weights, bias = before.weights * factor[:, 0].reshape(along), before.bias * factor[:, 0] + offset[:, 0]
-    is_finite = bool(np.isfinite(weights).all() and np.isfinite(bias).all())
-    return replace(before, weights=weights, bias=bias) if is_finite else None

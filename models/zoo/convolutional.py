@@ -13,6 +13,7 @@ from typing import Any, Protocol
 import numpy as np
 from numpy.typing import NDArray
 from onnx import TensorProto, helper, numpy_helper
+from threadpoolctl import threadpool_limits
 
 Floats = NDArray[np.float64]
 
@@ -38,22 +39,26 @@ class Convolutional:
 def train_convolutional(
     kind: Convolutional, rows: NDArray[np.uint8], labels: NDArray[np.int64], classes: int, seed: int
 ) -> bytes:
-    """A float ONNX model of images given as rows (n, side²) of floats 0…255, trained on their labels (n,)."""
+    """A float ONNX model of images given as rows (n, side²) of floats 0…255, trained on their labels (n,).
+
+    On one thread: products so small are slower on several.
+    """
     rng = np.random.default_rng(seed)
     layers = _build(kind, classes, rng)
     images = rows.reshape(len(rows), kind.side, kind.side, 1) / 255
     optimiser = _Adam(layers, kind.decay)
     batches = kind.epochs * -(-len(rows) // _BATCH)
-    for done, chosen in enumerate(_batches(len(rows), kind.epochs, rng)):
-        value = images[chosen]
-        for layer in layers:
-            value = layer.forward(value)
-        gradient = _softmax(value)
-        gradient[np.arange(len(chosen)), labels[chosen]] -= 1
-        gradient /= len(chosen)
-        for layer in reversed(layers):
-            gradient = layer.backward(gradient)
-        optimiser.step(_RATE * 0.5 * (1 + np.cos(np.pi * done / batches)))
+    with threadpool_limits(1):  # type: ignore[no-untyped-call]
+        for done, chosen in enumerate(_batches(len(rows), kind.epochs, rng)):
+            value = images[chosen]
+            for layer in layers:
+                value = layer.forward(value)
+            gradient = _softmax(value)
+            gradient[np.arange(len(chosen)), labels[chosen]] -= 1
+            gradient /= len(chosen)
+            for layer in reversed(layers):
+                gradient = layer.backward(gradient)
+            optimiser.step(_RATE * 0.5 * (1 + np.cos(np.pi * done / batches)))
     return _export(kind, layers)
 
 

@@ -11,6 +11,7 @@ import pytest
 
 from models.canonical import from_onnx, to_onnx
 from models.interpreter import run
+from models.network import Conv, Dense, MaxPool, Reshape, Table, Transpose
 from models.quantizer import quantize, read_float_model, run_float
 from models.runtime import Runtime
 from models.scaling import Scaling, fit
@@ -94,6 +95,12 @@ def test_an_export_keeps_its_classes_on_rows_that_calibrated_nothing(name: str) 
     found = made.compare(export.rows[half:], export.labels[half:])
     assert found.agreement >= 0.97
     assert found.float_accuracy > 0.9 and found.integer_accuracy > found.float_accuracy - 0.025
+
+
+def test_an_export_with_channels_last_comes_down_to_channels_first_all_the_way() -> None:
+    """Keras transposes before and after each layer, and adds the bias in between: nothing of that is left inside."""
+    kinds = [type(each) for each in quantised(read_export("keras_cnn")).network.operators]
+    assert kinds == [Reshape, Transpose, Conv, Table, MaxPool, Conv, Conv, Table, Transpose, Reshape, Dense]
 
 
 @pytest.mark.parametrize("name", NAMES)

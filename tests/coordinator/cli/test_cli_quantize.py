@@ -103,6 +103,18 @@ def test_rows_that_did_not_calibrate_are_what_is_reported_on_where_they_are_give
     assert "rows that did not calibrate it" in files["output"].with_suffix(".report.md").read_text()
 
 
+def test_one_row_and_a_model_that_always_says_the_same_are_reported_too(cli: Cli, files: Files, tmp_path: Path) -> None:
+    one = save(tmp_path / "one.npy", np.full((1, 4), 9, np.uint8))
+    assert cli("model", "quantize", files["model"], "--calibration", one).code == 0
+    assert "Judged on 1 rows" in files["output"].with_suffix(".report.md").read_text()
+    graph = Graph((4,))
+    zeros, constant = graph.constant(np.zeros((2, 4))), graph.constant(np.zeros(2))
+    files["model"].write_bytes(graph.model(graph.node("Gemm", "x", zeros, constant, transB=1)))
+    ran = cli("model", "quantize", files["model"], "--calibration", files["rows"], "--json")
+    assert (ran.code, ran.data["agreement_with_float"], ran.data["logit_spread"]) == (0, 1.0, 0.0)
+    ElementTree.fromstring(files["output"].with_suffix(".report.svg").read_text())  # noqa: S314
+
+
 @pytest.mark.parametrize("method", ["largest", "percentile", "mse"])
 def test_the_way_of_calibrating_is_chosen_and_reported(cli: Cli, files: Files, method: str) -> None:
     ran = cli("model", "quantize", files["model"], "--calibration", files["rows"], "--method", method, "--json")
@@ -122,7 +134,7 @@ def test_one_logit_without_a_sigmoid_is_a_number_and_the_report_says_so(cli: Cli
     files["model"].write_bytes(perceptron(None, outputs=1))
     assert cli("model", "quantize", files["model"], "--calibration", files["rows"]).code == 0
     assert from_onnx(files["output"]).output_length == 1
-    assert "Its class is always 0" in files["output"].with_suffix(".report.md").read_text()
+    assert "As a class it is 1 above 0, else 0." in files["output"].with_suffix(".report.md").read_text()
 
 
 def test_float_images_share_one_range_though_some_pixels_never_vary(cli: Cli, files: Files, tmp_path: Path) -> None:
