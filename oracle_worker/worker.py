@@ -21,15 +21,16 @@ from eth_account.signers.local import LocalAccount
 
 from contracts import keystore
 from contracts.deployment import Contracts, Deployment
-from contracts.endpoint import Endpoint
+from contracts.endpoint import Call, Endpoint
 from contracts.fees import Fees
-from contracts.transactor import Transactor
+from contracts.transactor import Receipt, Transactor
 from oracle_worker import salt
 from oracle_worker.chain_view import ChainView
 from oracle_worker.collection import Collection
 from oracle_worker.context import ComputeContext, SignerContext
 from oracle_worker.data import DataStore
 from oracle_worker.inference import Inference, OnnxInference, ResultStore
+from oracle_worker.journal import Journal
 from oracle_worker.messages import Domain, Seal, load_secret
 from oracle_worker.model_store import ModelStore
 from oracle_worker.monitoring import SignerMetrics, monitoring
@@ -97,7 +98,7 @@ class RoleContexts:
                 account,
                 fees=Fees(ceiling=settings.fee_ceiling, urgent_ceiling=settings.urgent_fee_ceiling),
                 patience=SEND_SECONDS,
-                on_landed=metrics.landed,
+                on_landed=_both(metrics.landed, Journal(settings.work_folder).landed),
             ),
             account=account,
             secret=salt.secret_of(account, deployment.chain_id, deployment.oracle),
@@ -235,6 +236,14 @@ def _pool_of(role: Role, settings: WorkerSettings, *, is_alone: bool) -> dict[st
 
 def _queue_of(contexts: RoleContexts, role: Role) -> str:
     return fetch_queue(contexts.compute) if role == "fetch" else queue_of(contexts.settings, role)
+
+
+def _both(*told: Callable[[Call, Receipt], None]) -> Callable[[Call, Receipt], None]:
+    def tell(call: Call, receipt: Receipt) -> None:
+        for one in told:
+            one(call, receipt)
+
+    return tell
 
 
 def _relay_of(settings: WorkerSettings, deployment: Deployment) -> Relay | None:

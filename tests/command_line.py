@@ -16,6 +16,7 @@ def parse(arguments: Sequence[str]) -> None:
     context, left = None, list(arguments)
     while True:
         context = command.make_context("quorate", left, parent=context)
-        if not hasattr(command, "resolve_command"):
+        rest = [*context._protected_args, *context.args] if hasattr(command, "resolve_command") else []
+        if not hasattr(command, "resolve_command") or (command.invoke_without_command and not rest):
             return
-        _, command, left = command.resolve_command(context, [*context._protected_args, *context.args])
+        _, command, left = command.resolve_command(context, rest)

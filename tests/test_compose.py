@@ -8,9 +8,9 @@ from __future__ import annotations
 
 import os
 import re
+import shutil
 import subprocess
 import sys
-import time
 import tomllib
 from collections.abc import Iterator
 from pathlib import Path
@@ -25,8 +25,10 @@ from contracts.transactor import Transactor
 from coordinator import settings as coordinator_settings
 from coordinator.devnet import dev_keys, running_chain, secret_files
 from coordinator.settings import CoordinatorSettings
+from coordinator.topology import Topology
 from oracle_worker import settings as worker_settings
 from oracle_worker.messages import load_secret
+from oracle_worker.monitoring import monitoring
 from oracle_worker.settings import WorkerSettings
 from tests.command_line import parse
 from tests.end_to_end.services import RedisServer
@@ -254,18 +256,41 @@ def test_a_worker_without_its_broker_is_unhealthy(compose: Compose, tmp_path: Pa
     assert exit_code(script, **broker) == 1
 
 
-def test_a_coordinator_that_fell_behind_is_unhealthy(compose: Compose, tmp_path: Path) -> None:
+@pytest.mark.parametrize("is_well", [True, False])
+def test_a_coordinator_that_says_it_is_unwell_is_unhealthy(compose: Compose, is_well: bool) -> None:
     script = health_script(compose["services"]["ada-coordinator"])
-    database = tmp_path / "coordinator.sqlite"
-    where = {"QUORATE_DATABASE": str(database)}
-    assert exit_code(script, **where) == 1
-    database.touch()
-    assert exit_code(script, **where) == 0
-    long_ago = time.time() - 300
-    os.utime(database, (long_ago, long_ago))
-    assert exit_code(script, **where) == 1
-    (tmp_path / "coordinator.sqlite-wal").touch()
-    assert exit_code(script, **where) == 0
+    with monitoring(0, [], lambda: (is_well, {})) as port:
+        assert exit_code(script, QUORATE_MONITORING_PORT=str(port)) == (0 if is_well else 1)
+    assert exit_code(script, QUORATE_MONITORING_PORT=str(port)) == 1  # it has ended
+
+
+def test_the_same_processes_run_without_docker(compose: Compose, tmp_path: Path) -> None:
+    """`quorate up` starts these commands with these variables; only paths, hosts and ports are others."""
+    if shutil.which("redis-server") is None:
+        missing("redis-server", "install Debian's redis-server")
+    topology = Topology.at(tmp_path)
+    topology.prepare()
+    plain = {process.name: process for process in topology.processes()}
+    assert set(plain) == {name for name, _ in services(compose, staying=True)}
+    for name, process in plain.items():
+        service = compose["services"][name]
+        if name.endswith("-redis"):
+            own = ["--bind", "127.0.0.1", "--port", str(topology.ports[name]), "--dir", process.command[6]]
+            assert process.command == [topology.redis_server, *own, *service["command"][1:]], name
+        elif name == "chain":
+            own = ["--port", str(topology.chain_port), "--deploy", "--deployment-file", str(topology.deployment)]
+            assert process.command[-6:] == ["devnet", *own]
+            assert (service["command"][0], service["command"][-3:-1]) == ("devnet", ["--deploy", "--deployment-file"])
+        elif name == "dashboard":
+            assert process.command[-3:] == ["dashboard", "--port", str(topology.ports[name])]
+            assert set(process.environment) == set(service["environment"])
+        else:
+            assert list(process.command[-len(service["command"]) :]) == service["command"], name
+            assert process.command[-len(service["command"]) - 1] == "coordinator.cli.main", name
+            assert set(process.environment) == set(service["environment"]), name
+            same = ("QUORATE_WORKER", "QUORATE_CONFIRMATIONS")
+            for key in same:
+                assert process.environment.get(key) == service["environment"].get(key), name
 
 
 def test_a_chain_without_the_contracts_is_unhealthy(compose: Compose, tmp_path: Path) -> None:

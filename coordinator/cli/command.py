@@ -55,12 +55,24 @@ Function = TypeVar("Function", bound=Callable[..., int | None])
 def command(app: typer.Typer, name: str) -> Callable[[Function], Function]:
     """Make a function `(setup, …) -> exit code or None` the command `name` of `app`."""
 
+    return _adder(app.command(name))
+
+
+def command_of_group(app: typer.Typer) -> Callable[[Function], Function]:
+    """Make a function what the group `app` does where no command of it is named."""
+    return _adder(app.callback(invoke_without_command=True))
+
+
+def _adder(register: Callable[[Any], Any]) -> Callable[[Function], Function]:
     def add(function: Function) -> Function:
         own = list(inspect.signature(function, eval_str=True).parameters.values())[1:]
 
         @functools.wraps(function)
         def run(ctx: typer.Context, **given: Any) -> None:
             options = _base(ctx).over(Options(**{one: given.pop(one) for one in GLOBAL}))
+            if ctx.invoked_subcommand is not None:
+                ctx.obj = options
+                return
             code = guarded(options, lambda: function(Setup(options), **given))
             if code:
                 raise typer.Exit(code)
@@ -71,7 +83,7 @@ def command(app: typer.Typer, name: str) -> Callable[[Function], Function]:
         run.__signature__ = inspect.Signature(parameters)  # type: ignore[attr-defined]
         run.__annotations__ = {parameter.name: parameter.annotation for parameter in parameters}
         del run.__wrapped__  # inspect would look through to the bare function
-        app.command(name)(run)
+        register(run)
         return function
 
     return add

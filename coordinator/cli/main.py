@@ -18,6 +18,7 @@ from coordinator.cli import (
     job,
     job_show,
     keys,
+    ledger,
     model,
     networks,
     operate,
@@ -25,9 +26,10 @@ from coordinator.cli import (
     relaying,
     stake,
     token,
+    up,
     verdict,
 )
-from coordinator.cli.command import Debug, Json, Key, Network, PassphraseFile, Rpc, command, report
+from coordinator.cli.command import Debug, Json, Key, Network, PassphraseFile, Rpc, command, command_of_group, report
 from coordinator.cli.context import Options
 from coordinator.cli.failures import ExitCode, Failure
 
@@ -51,10 +53,14 @@ app.add_typer(job.app, name="job")
 app.add_typer(token.app, name="token")
 app.add_typer(order.app, name="order")
 app.add_typer(verdict.app, name="verdict")
-command(app, "worker")(operate.worker)
+command_of_group(operate.app)(operate.worker)
+command(operate.app, "ledger")(ledger.ledger)
+command(operate.app, "status")(ledger.status)
+app.add_typer(operate.app, name="worker")
 command(app, "coordinator")(operate.coordinator)
 command(app, "relay")(relaying.relay)
 command(app, "dashboard")(dashboard.dashboard)
+command(app, "up")(up.up)
 command(app, "doctor")(doctor.doctor)
 
 

@@ -21,6 +21,8 @@ if TYPE_CHECKING:
     from coordinator.settings import CoordinatorSettings
     from oracle_worker.settings import WorkerSettings
 
+app = typer.Typer(help="Work as an operator, in one process or one role of it; and see how it does.")
+
 _SETTING = "Settings (also QUORATE_… in the environment)"
 Broker = Annotated[
     str | None, typer.Option("--broker", help="Celery broker; memory:// by default.", rich_help_panel=_SETTING)

@@ -34,6 +34,8 @@ KEY = "11" * 32
 def every_command() -> Iterator[tuple[str, Any]]:
     def walk(path: str, group: Any) -> Iterator[tuple[str, Any]]:
         for name, inner in group.commands.items():
+            if getattr(inner, "invoke_without_command", False):
+                yield f"{path} {name}".strip(), inner
             if hasattr(inner, "commands"):
                 yield from walk(f"{path} {name}", inner)
             else:
