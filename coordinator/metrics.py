@@ -100,12 +100,13 @@ class CoordinatorMetrics:
 
 def queue_depths(broker: Broker) -> Mapping[str, int | None]:
     """Messages waiting by role, None where a Redis does not say; nothing where the broker is none."""
-    if not broker.broker_url.startswith(("redis://", "rediss://", "unix://")):
+    url = broker.broker_url.replace("redis+socket://", "unix://", 1)  # Celery's name for it, and the client's
+    if not url.startswith(("redis://", "rediss://", "unix://")):
         return {}
     depths: dict[str, int | None] = dict.fromkeys(QUEUES)
     options: Mapping[str, Any] = {"socket_timeout": QUEUE_SECONDS, "socket_connect_timeout": QUEUE_SECONDS}
     try:
-        with redis.Redis.from_url(broker.broker_url, **options) as client:
+        with redis.Redis.from_url(url, **options) as client:
             length: Callable[[str], Any] = client.llen
             for queue in QUEUES:
                 depths[queue] = int(length(queue_of(broker, queue)))  # type: ignore[arg-type]

@@ -22,6 +22,7 @@ from contracts.endpoint import ChainError, Rejected
 from contracts.job import TERMS_TYPES, Job, JobState, Phase
 from contracts.stake import LANES, Account
 from contracts.tally import Tally
+from oracle_worker.json_log import current_job
 from oracle_worker.salt import SealedRoot
 
 WORD_BYTES = 32
@@ -274,6 +275,7 @@ class ChainView:
     def sight(self, job: Job) -> Sight:
         """The job at the latest block. Raises UnknownJob."""
         job_id = self.job_id(job)
+        current_job.set("0x" + job_id.hex())
         head = self.head()
         state = self.contracts.oracle.job_state(job_id, head.number)
         if state.created_block == 0:

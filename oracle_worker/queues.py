@@ -7,6 +7,7 @@ from urllib.parse import urlsplit
 
 from celery import Celery
 
+from oracle_worker import json_log
 from oracle_worker.broker import TASK_PREFIX, TRANSPORTS
 
 Role: TypeAlias = Literal["compute", "examine", "fetch", "signer"]
@@ -71,6 +72,7 @@ def make_open_app(broker: Broker) -> Any:
         worker_prefetch_multiplier=1,
         worker_enable_remote_control=False,  # whoever writes to the broker shall not stop or steer a worker
         worker_send_task_events=False,
+        worker_hijack_root_logger=not json_log.is_wanted(),  # Celery would put a format of its own in its place
         broker_connection_retry_on_startup=True,
         broker_transport_options=_transport_options(broker),
     )

@@ -18,6 +18,7 @@ from oracle_worker import challenges, claims, computing, duties, examination, se
 from oracle_worker.context import ComputeContext, SignerContext
 from oracle_worker.data_errors import DataNotHere
 from oracle_worker.job_codec import BadMessage, action_to_json, job_from_json
+from oracle_worker.json_log import current_job
 from oracle_worker.queues import (
     ACT,
     COLLECT,
@@ -149,6 +150,7 @@ def _chunk(given: object) -> int:
 @contextmanager
 def _telling(task: str) -> Iterator[None]:
     """Log what kept a task from its duty. Anything unforeseen goes on to Celery, which logs it with its traceback."""
+    current_job.set(None)  # until the task has found out which it is
     try:
         yield
     except (WorkerError, ChainError, Reverted, IndexError) as error:

@@ -14,7 +14,7 @@ from tests.command_line import parse
 
 DOCS = Path(__file__).resolve().parents[1] / "docs"
 GUIDES = ("operators.md", "requesters.md")
-OF_THE_COMMAND_LINE = {"HOME", "NETWORK", "KEY", "PRIVATE_KEY", "SETTINGS"}
+OF_THE_COMMAND_LINE = {"HOME", "NETWORK", "KEY", "PRIVATE_KEY", "SETTINGS", "LOG_FORMAT"}
 
 
 def read(guide: str) -> str:

@@ -24,6 +24,7 @@ import typer
 from coordinator.cli.context import Options, Setup
 from coordinator.cli.failures import ExitCode, Failure, explain
 from coordinator.cli.output import plain
+from oracle_worker import json_log
 
 _PANEL = "Global options"
 Network = Annotated[
@@ -91,8 +92,8 @@ def _adder(register: Callable[[Any], Any]) -> Callable[[Function], Function]:
 
 def guarded(options: Options, work: Callable[[], int | None]) -> int:
     """Run a command's work; a failure is printed and becomes its exit code."""
-    _log(options.debug)
     try:
+        _log(options.debug)
         return int(work() or 0)
     except KeyboardInterrupt:
         return ExitCode.INTERRUPTED
@@ -138,5 +139,8 @@ def _log(debug: bool) -> None:
         stream=sys.stderr,
         force=True,
     )
+    if json_log.is_wanted():
+        for handler in logging.getLogger().handlers:
+            handler.setFormatter(json_log.JsonLines())
     for noisy in ("urllib3", "web3", "asyncio", "amqp", "kombu"):
         logging.getLogger(noisy).setLevel(logging.INFO if debug else logging.WARNING)
