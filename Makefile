@@ -13,7 +13,7 @@ help:
 	@echo "make demo       the main job on an embedded dev chain: five operators, a lying majority refuted, a supplier paid"
 	@echo "make test       every test that the tools on this machine allow; prints what it skipped"
 	@echo "make check      format, lint, types, import floors, stale artifacts"
-	@echo "make bench      measure gas, inference and Merkle trees; writes benchmarks/results.md"
+	@echo "make bench      measure accuracy, gas, inference and Merkle trees; writes benchmarks/results.md"
 	@echo "make artifacts  recompile the contracts"
 
 $(VENV)/bin/python:
