@@ -301,13 +301,18 @@ def reveal(driver: Driver, scheme: Scheme, rng: Random) -> Move | None:
 
 def challenge(driver: Driver, scheme: Scheme, rng: Random) -> Move | None:
     roll = rng.random()
-    if roll < 0.02:
+    if roll < (0.4 if is_flooded(driver, scheme) else 0.02):
         return Move(spec.execute_job, rng.choice(EVERYBODY), (scheme.job, b"".join(scheme.data.rows)))
     if scheme.gold and roll < 0.35 and (move := accuse(driver, scheme, rng)):
         return move
     if roll < 0.35 and scheme.model is arena.LARGE and (not driver.record(scheme).is_extended or roll < 0.1):
         return extend(driver, scheme, rng)
     return rng.choice((refute, demand, answer, answer, judge))(driver, scheme, rng)
+
+
+def is_flooded(driver: Driver, scheme: Scheme) -> bool:
+    """Whether the true root has several open demands, which executing every row makes void."""
+    return sum(node[0] == scheme.truth.root for node in driver.open_nodes(scheme)) > 1
 
 
 def refute(driver: Driver, scheme: Scheme, rng: Random) -> Move | None:
