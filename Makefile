@@ -1,4 +1,5 @@
-# Every target sets itself up in .venv; nothing else on the machine is touched.
+# Every target sets itself up in .venv, and analysers that pin libraries of their own in .tools; nothing else on the
+# machine is touched.
 SHELL := /bin/bash
 PYTHON ?= python3
 VENV := .venv
@@ -7,13 +8,15 @@ PIP := $(BIN)/python -m pip --disable-pip-version-check --quiet
 # merkletools demands a package that does not build; its code does not need it.
 MERKLETOOLS := merkletools==1.0.3
 
-.PHONY: help demo test check bench artifacts format clean
+.PHONY: help demo test check analysis proofs analysers bench artifacts format clean
 
 help:
 	@echo "make demo       the main job on an embedded dev chain: five operators, a lying majority refuted, a supplier paid"
 	@echo "make test       every test that the tools on this machine allow; prints what it skipped"
 	@echo "make check      format, lint, types, import floors, stale artifacts"
 	@echo "make bench      measure accuracy, gas, inference and Merkle trees; writes benchmarks/results.md"
+	@echo "make analysis   static analysis of the contracts, held against the answers in docs/security.md"
+	@echo "make proofs     prove the contracts' solvency for all amounts and addresses; minutes"
 	@echo "make artifacts  recompile the contracts"
 
 $(VENV)/bin/python:
@@ -44,6 +47,19 @@ check: $(VENV)/.dev
 	$(BIN)/python -m contracts.compiler --check || { [ $$? -eq 2 ] && [ -z "$$QUORATE_REQUIRE_ALL" ]; }
 	$(BIN)/python -m tests.solidity.build --check || { [ $$? -eq 2 ] && [ -z "$$QUORATE_REQUIRE_ALL" ]; }
 
+.tools/%/.done: tests/analysis/%.txt
+	$(PYTHON) -m venv .tools/$*
+	.tools/$*/bin/python -m pip --disable-pip-version-check --quiet install --requirement $<
+	@touch $@
+
+analysers: .tools/slither/.done .tools/halmos/.done
+
+analysis: $(VENV)/.dev .tools/slither/.done
+	$(BIN)/python -m tests.analysis.findings
+
+proofs: $(VENV)/.dev .tools/halmos/.done
+	$(BIN)/python -m tests.analysis.proofs
+
 bench: $(VENV)/.dev
 	$(BIN)/python -m benchmarks --write benchmarks/results.md
 
@@ -56,4 +72,4 @@ format: $(VENV)/.dev
 	$(BIN)/ruff check --fix .
 
 clean:
-	rm -rf $(VENV) build dist *.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis
+	rm -rf $(VENV) .tools/slither .tools/halmos build dist *.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis
