@@ -61,10 +61,19 @@ JobId = Annotated[str, Path(pattern=_HASH, description="The job's id.")]
 ModelId = Annotated[str, Path(pattern=_HASH, description="The model's id.")]
 Root = Annotated[str, Path(pattern=_HASH, description="A root that was revealed in the job.")]
 Who = Annotated[str, Path(pattern="^0x[0-9a-fA-F]{40}$", description="An address; its checksum is not looked at.")]
-Cursor = Annotated[
-    str | None, Query(max_length=_LONGEST_CURSOR, description="`next` of the page before; leave it out for the first.")
-]
 Limit = Annotated[int, Query(ge=1, le=100, description="Most items of the page.")]
+
+
+def _cursor(pattern: str) -> Any:
+    """What a cursor of this form is: a place in its list."""
+    said = "`next` of the page before; leave it out for the first."
+    return Query(pattern=f"^{pattern}$", max_length=_LONGEST_CURSOR, description=said)
+
+
+JobsCursor = Annotated[str | None, _cursor("[0-9]{1,18}-[0-9a-f]{64}")]
+EventsCursor = Annotated[str | None, _cursor("[0-9]{1,18}-[0-9]{1,9}")]
+OperatorsCursor = Annotated[str | None, _cursor("~?[0-9]{1,78}-[0-9a-f]{40}")]
+ModelsCursor = Annotated[str | None, _cursor("~?[0-9]{1,78}-[0-9a-f]{64}")]
 
 
 def create_app(
@@ -161,7 +170,7 @@ def _add_jobs(app: FastAPI, explorer: Explorer, answer: _Answers) -> None:
         requester: Annotated[str | None, Query(pattern="^0x[0-9a-fA-F]{40}$")] = None,
         model: Annotated[str | None, Query(pattern=_HASH)] = None,
         disputed: Annotated[bool | None, Query(description="Only jobs that were (not) disputed.")] = None,
-        cursor: Cursor = None,
+        cursor: JobsCursor = None,
         limit: Limit = 25,
     ) -> Response:
         """Jobs, the newest first."""
@@ -181,7 +190,7 @@ def _add_jobs(app: FastAPI, explorer: Explorer, answer: _Answers) -> None:
         return answer(Job, explorer.job(_bytes(job_id)))
 
     @app.get(f"{BASE}/jobs/{{job_id}}/events", response_model=Page[RecordedEvent], tags=["jobs"])
-    def get_job_events(job_id: JobId, cursor: Cursor = None, limit: Limit = 50) -> Response:
+    def get_job_events(job_id: JobId, cursor: EventsCursor = None, limit: Limit = 50) -> Response:
         """A job's events, each with its transaction, oldest first."""
         return answer(Page[RecordedEvent], explorer.job_events(_bytes(job_id), cursor=cursor, limit=limit))
 
@@ -200,7 +209,7 @@ def _add_jobs(app: FastAPI, explorer: Explorer, answer: _Answers) -> None:
 
 def _add_disputes(app: FastAPI, explorer: Explorer, answer: _Answers) -> None:
     @app.get(f"{BASE}/disputes", response_model=Page[DisputeRow], tags=["disputes"])
-    def get_disputes(cursor: Cursor = None, limit: Limit = 25) -> Response:
+    def get_disputes(cursor: JobsCursor = None, limit: Limit = 25) -> Response:
         """Disputed jobs, open or settled, the newest dispute first."""
         return answer(Page[DisputeRow], explorer.disputes(cursor=cursor, limit=limit))
 
@@ -222,7 +231,7 @@ def _add_disputes(app: FastAPI, explorer: Explorer, answer: _Answers) -> None:
 
 def _add_others(app: FastAPI, explorer: Explorer, answer: _Answers) -> None:
     @app.get(f"{BASE}/operators", response_model=Page[OperatorRow], tags=["operators"])
-    def get_operators(cursor: Cursor = None, limit: Limit = 25) -> Response:
+    def get_operators(cursor: OperatorsCursor = None, limit: Limit = 25) -> Response:
         """Whoever staked or acted, the largest stake first."""
         return answer(Page[OperatorRow], explorer.operators(cursor=cursor, limit=limit))
 
@@ -232,13 +241,13 @@ def _add_others(app: FastAPI, explorer: Explorer, answer: _Answers) -> None:
         return answer(Operator, explorer.operator(to_checksum_address(address)))
 
     @app.get(f"{BASE}/operators/{{address}}/events", response_model=Page[RecordedEvent], tags=["operators"])
-    def get_operator_events(address: Who, cursor: Cursor = None, limit: Limit = 50) -> Response:
+    def get_operator_events(address: Who, cursor: EventsCursor = None, limit: Limit = 50) -> Response:
         """What an address did, or what was done about it, oldest first."""
         page = explorer.operator_events(to_checksum_address(address), cursor=cursor, limit=limit)
         return answer(Page[RecordedEvent], page)
 
     @app.get(f"{BASE}/models", response_model=Page[ModelRow], tags=["models"])
-    def get_models(cursor: Cursor = None, limit: Limit = 25) -> Response:
+    def get_models(cursor: ModelsCursor = None, limit: Limit = 25) -> Response:
         """The models that jobs use, and those of the zoo, the most used first."""
         return answer(Page[ModelRow], explorer.models(cursor=cursor, limit=limit))
 

@@ -44,7 +44,7 @@ from coordinator.explorer.read_model import (
     State,
     Totals,
 )
-from coordinator.explorer.rows import Filter, JobRows, dispute_row
+from coordinator.explorer.rows import Filter, JobRows, dispute_row, parse_cursor
 from coordinator.explorer.witness import Witness
 from coordinator.job_index import Kind, figures_of
 from coordinator.job_store import JobStore, Source
@@ -330,8 +330,7 @@ class Explorer:
         table = tables.disputes
         query = sql.select(table).order_by(table.c.block.desc(), table.c.job_id.desc()).limit(limit + 1)
         if cursor is not None:
-            block, job_id = accounts.parse_cursor(cursor)
-            query = query.where(sql.tuple_(table.c.block, table.c.job_id) < sql.tuple_(block, bytes.fromhex(job_id)))
+            query = query.where(sql.tuple_(table.c.block, table.c.job_id) < sql.tuple_(*parse_cursor(cursor)))
         found = look.store.rows(query)
         rows = look.rows.of_ids(one.job_id for one in found[:limit])
         items = []

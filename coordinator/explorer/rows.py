@@ -84,7 +84,7 @@ class JobRows:
 
     def page(self, wanted: Filter, cursor: str | None, limit: int) -> Page[JobRow]:
         """The newest first. Raises BadCursor."""
-        after = None if cursor is None else _parse_cursor(cursor)
+        after = None if cursor is None else parse_cursor(cursor)
         if wanted.state is not None and not wanted.state.is_over:
             rows = sorted(filter(wanted.admits, self.open.values()), key=_place)
             found = [row for row in rows if after is None or _place(row) > (-after[0], after[1])][: limit + 1]
@@ -198,7 +198,8 @@ def _urgency(row: DisputeRow) -> tuple[int, int, bytes]:
     return row.next_deadline or never, row.job.phase_ends_at or never, row.job.job_id
 
 
-def _parse_cursor(cursor: str) -> tuple[int, bytes]:
+def parse_cursor(cursor: str) -> tuple[int, bytes]:
+    """(block, job id) of a list of jobs' cursor. Raises BadCursor."""
     block, _, job_id = cursor.partition("-")
     try:
         if not (block.isascii() and block.isdigit() and len(block) < 19 and len(job_id) == 64):

@@ -1,0 +1,247 @@
+"""The dashboard under load: 10,000 jobs and 100 viewers, and what ten times the events cost in memory.
+
+Jobs are written straight into a store, with the events that the oracle would emit; the server is a process of its own, and
+every viewer asks it over HTTP from an address of its own while blocks go on.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import gc
+import resource
+import select
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Iterator
+from hashlib import sha256
+from pathlib import Path
+from typing import Any
+
+JOBS = 10_000
+VIEWERS = 100
+OPEN_JOBS = 100
+"""Of all, not settled yet."""
+ROUNDS = 10
+"""Times that each viewer looks at the overview."""
+PAUSE = 1.0
+"""Seconds between a viewer's looks."""
+EVENTS_OF_A_JOB = 8.8
+"""Of a settled one, on the average: eight, and twelve of every fifth, which is disputed."""
+START = 1_800_000_000
+ETHER = 10**18
+OPERATORS = 50
+
+
+def measure() -> list[dict[str, Any]]:
+    """The rows of the table."""
+    few, many = (_resident_after(events) for events in (10_000, 100_000))
+    seconds = _look()
+    return [
+        _row("overview/p50", round(1000 * statistics.median(seconds), 1), "ms"),
+        _row("overview/p95", round(1000 * statistics.quantiles(seconds, n=20)[-1], 1), "ms"),
+        _row("memory_10k", few, "MiB"),
+        _row("memory_100k", many, "MiB"),
+        _row("memory_100k_vs_10k", round(many / few, 3), "ratio"),
+    ]
+
+
+def _row(name: str, value: float, unit: str) -> dict[str, Any]:
+    return {"name": f"dashboard/{name}", "value": value, "unit": unit}
+
+
+# ---- The server, a process of its own ----
+
+
+def serve(folder: Path, jobs: int, open_jobs: int) -> None:
+    """Fill a store, serve its API, say where, and go on making blocks until stdin ends."""
+    from contracts.job import NOBODY
+    from coordinator.api.app import create_app
+    from coordinator.api.feed import Feed
+    from coordinator.api.server import bind, serving
+    from coordinator.clock import Clock
+    from coordinator.daemon import Health
+    from coordinator.explorer.explorer import Explorer
+    from coordinator.explorer.witness import Witness
+    from coordinator.job_store import JobStore, Source
+    from oracle_worker import settings
+
+    source = Source(31_337, NOBODY, 1)
+    with JobStore(folder / "jobs.sqlite", source) as store:
+        recorder = _Recorder(store)
+        recorder.play(jobs, open_jobs)
+        witness = Witness(None, settings.load(), folder / "recomputed")  # type: ignore[arg-type]  # nothing asks the chain
+        clock = [recorder.clock(Clock)]
+        explorer = Explorer(lambda: store, lambda: clock[0], source, witness)
+        feed = Feed(explorer)
+        app = create_app(explorer, lambda: Health(0.0, last_success_at=2.0**40), feed=feed)
+        for _ in range(3):
+            explorer.overview(), explorer.operators(), explorer.disputes(), explorer.jobs()
+        with serving(app, feed, bind("127.0.0.1", 0)) as url:
+            gc.collect()
+            print(url, _resident(), flush=True)
+            while not select.select([sys.stdin], [], [], 1.0)[0]:
+                recorder.job()
+                recorder.record()
+                clock[0] = recorder.clock(Clock)
+
+
+def _resident() -> int:
+    """MiB of this process in memory."""
+    pages = int(Path("/proc/self/statm").read_text().split()[1])
+    return pages * resource.getpagesize() >> 20
+
+
+class _Recorder:
+    """Writes jobs' lives into a store, a block for each of their events."""
+
+    def __init__(self, store: Any) -> None:
+        from coordinator.event_log import Block, Event
+
+        self._store, self._block, self._event = store, Block, Event
+        self._number, self._time, self._jobs = 0, START, 0
+        self._pending: list[tuple[Any, list[Any]]] = []
+        self._workers = [_address(number) for number in range(OPERATORS)]
+        self._mine([("StakeDeposited", {"worker": worker, "amount": 100 * ETHER}) for worker in self._workers])
+
+    def play(self, jobs: int, open_jobs: int) -> None:
+        """So many jobs, of which the last are not settled."""
+        for number in range(jobs):
+            self.job(is_open=number >= jobs - open_jobs)
+        self.record()
+
+    def clock(self, kind: Any) -> Any:
+        """Where the chain stands."""
+        return kind(self._time, self._number, self._time, self._number)
+
+    def job(self, *, is_open: bool = False) -> None:
+        """One job's life: every fifth is disputed and refuted."""
+        number, self._jobs = self._jobs, self._jobs + 1
+        for event in _life(number, self._workers, is_open):
+            self._mine([event])
+        if len(self._pending) > 2000:
+            self.record()
+
+    def _mine(self, events: list[tuple[str, dict[str, Any]]]) -> None:
+        self._number, self._time = self._number + 1, self._time + 12
+        digest = sha256(b"%d" % self._number).digest()
+        block = self._block(self._number, digest, sha256(b"%d" % (self._number - 1)).digest(), self._time)
+        made = [self._event(name, self._number, i, self._time, digest, args) for i, (name, args) in enumerate(events)]
+        self._pending.append((block, made))
+
+    def record(self) -> None:
+        """Write what was mined."""
+        blocks, events = [block for block, _ in self._pending], [one for _, made in self._pending for one in made]
+        self._store.record(blocks, events)
+        self._pending.clear()
+
+
+def _life(number: int, workers: list[str], is_open: bool) -> Iterator[tuple[str, dict[str, Any]]]:
+    """The events of a job with a jury of three."""
+    from contracts.job import Outcome, Terms, data_uri_hash
+
+    job_id, uri = sha256(b"job %d" % number).digest(), f"https://data.example/{number}"
+    terms = Terms(
+        model_id=sha256(b"model %d" % (number % 7)).digest(),
+        data_root=sha256(b"data %d" % number).digest(),
+        data_uri_hash=data_uri_hash(uri),
+        item_count=1000,
+        seats=3,
+        quorum=2,
+        seat_stake=ETHER,
+        reward=3 * ETHER // 100,
+        commit_window=600,
+        reveal_window=600,
+        challenge_window=1_000_000 if is_open else 600,
+        response_window=60,
+    )
+    of = {"jobId": job_id}
+    created = {"requester": _address(10_000 + number % 100), "nonce": number, "terms": terms.as_tuple()}
+    yield "JobCreated", {**of, **created, "totalStake": OPERATORS * 100 * ETHER, "dataUri": uri}
+    yield "Drawn", {**of, "seed": job_id[:8]}
+    jury = [workers[(3 * number + place) % OPERATORS] for place in range(3)]
+    for worker in jury:
+        sealed = {"commitment": sha256(job_id + worker.encode()).digest(), "sealedRoot": bytes(32)}
+        yield "Committed", {**of, "worker": worker, "lane": number % 24, **sealed, "seats": 1}
+    right, wrong = sha256(b"right" + job_id).digest(), sha256(b"wrong" + job_id).digest()
+    is_disputed = number % 5 == 0
+    honest = jury[:2] if is_disputed else jury
+    yield "Revealed", {**of, "root": right, "workers": tuple(honest)}
+    if is_disputed:
+        yield "Revealed", {**of, "root": wrong, "workers": (jury[2],)}
+    if is_open:
+        return
+    if is_disputed:
+        leaves = {"index": 5, "leaf": bytes(32), "rightLeaf": b"\x01" * 32}
+        yield "Refuted", {**of, "root": wrong, **leaves, "refuter": jury[0]}
+    ended = {"outcome": int(Outcome.ACCEPTED), "root": right, "winningSeats": len(honest), "burned": 0}
+    yield "Settled", {**of, **ended}
+    share = terms.reward // len(honest)
+    yield "SeatsReleased", {**of, "word": right, "forfeited": 0, "paid": share, "workers": tuple(honest)}
+    if is_disputed:
+        yield "SeatsReleased", {**of, "word": wrong, "forfeited": ETHER, "paid": 0, "workers": (jury[2],)}
+        yield "BountyReleased", {**of, "root": wrong, "refuter": jury[0], "amount": ETHER // 2}
+
+
+def _address(number: int) -> str:
+    from eth_utils.address import to_checksum_address
+
+    return to_checksum_address(sha256(b"address %d" % number).digest()[:20])
+
+
+# ---- The viewers ----
+
+
+class _Server:
+    def __init__(self, jobs: int, open_jobs: int) -> None:
+        self._folder = tempfile.TemporaryDirectory(prefix="quorate-bench-")
+        code = "import sys; from benchmarks.dashboard import serve; from pathlib import Path; "
+        call = f"serve(Path({self._folder.name!r}), {jobs}, {open_jobs})"
+        self._process = subprocess.Popen(
+            [sys.executable, "-c", code + call], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+        )
+
+    def __enter__(self) -> tuple[str, int]:
+        assert self._process.stdout is not None
+        url, resident = self._process.stdout.readline().split()
+        return url, int(resident)
+
+    def __exit__(self, *_: object) -> None:
+        assert self._process.stdin is not None
+        self._process.stdin.close()
+        self._process.wait(30)
+        self._folder.cleanup()
+
+
+def _resident_after(events: int) -> int:
+    with _Server(round(events / EVENTS_OF_A_JOB), OPEN_JOBS) as (_, resident):
+        return resident
+
+
+def _look() -> list[float]:
+    """Seconds that each look at the overview took, of all viewers."""
+    with _Server(JOBS, OPEN_JOBS) as (url, _):
+        return asyncio.run(_view(url))
+
+
+async def _view(url: str) -> list[float]:
+    looks = [_viewer(url, f"127.0.1.{number + 1}", PAUSE * number / VIEWERS) for number in range(VIEWERS)]
+    return [seconds for found in await asyncio.gather(*looks) for seconds in found]
+
+
+async def _viewer(url: str, address: str, delay: float) -> list[float]:
+    import httpx
+
+    found = []
+    transport = httpx.AsyncHTTPTransport(local_address=address)
+    async with httpx.AsyncClient(transport=transport, timeout=60) as client:
+        await asyncio.sleep(delay)
+        for _ in range(ROUNDS):
+            before = time.perf_counter()
+            answer = await client.get(f"{url}/api/v1/overview")
+            found.append(time.perf_counter() - before)
+            assert answer.status_code == 200, answer.text
+            await asyncio.sleep(PAUSE)
+    return found
