@@ -77,7 +77,7 @@ def frame(explorer: Explorer, title: str, here: str, lead: str = "") -> Any:
         text(
             "Read-only. Everything shown is read from the chain by this coordinator; nothing here holds a key. Times are UTC."
         )
-        link("API", "/api/docs")
+        link("API", "/api/v1/openapi.json")
 
 
 def _logo() -> None:

@@ -44,6 +44,7 @@ _SEATS: Mapping[SeatState, tuple[str, str]] = {
     SeatState.RETURNED: ("stake returned", ""),
     SeatState.FORFEITED: ("forfeited", "bad"),
 }
+MOST_PLACES = 8
 MOST_EVENTS = 300
 """Events on the page; the API has all."""
 
@@ -218,7 +219,7 @@ def _data(job: Job) -> None:
     terms = job.terms
     with section("Data, model and terms", "terms"), facts():
         with fact("Data", wide=True):
-            foreign(job.data_uri, job.data_uri_length)
+            _places(job)
             if not job.data_uri_is_right:
                 words = "No operator follows this address: it is too long, or not the one that the terms commit to."
                 paragraph(words, "said bad")
@@ -247,6 +248,16 @@ def _data(job: Job) -> None:
             with fact("Consumer"):
                 identifier(terms.consumer, what="consumer")
                 text(" was told" if job.is_delivered else " is to be told", "quiet")
+
+
+def _places(job: Job) -> None:
+    """Where the rows are: several addresses are separated by blanks."""
+    cut = job.data_uri_length - len(job.data_uri)
+    places = job.data_uri.split(" ", MOST_PLACES - 1)
+    with Tag("ul"):
+        for place in places:
+            with Tag("li"):
+                foreign(place, len(place) + cut if cut and place is places[-1] else 0)
 
 
 def _windows(job: Job) -> Sequence[tuple[str, int]]:

@@ -15,7 +15,6 @@ from coordinator.dashboard.parts import (
     amount,
     big_amount,
     cell,
-    command_line,
     empty,
     fact,
     facts,
@@ -79,7 +78,6 @@ def operator_page(explorer: Explorer, address: ChecksumAddress) -> None:
             Live(lambda: operator().earnings, lambda: _earnings(operator())),
             Live(lambda: operator().open_jobs, lambda: _jobs(operator(), explorer.standing().head_time)),
         ]
-        _passport()
         events = Live(
             lambda: explorer.operator_events(address, limit=MOST_EVENTS).items,
             lambda: _events(explorer, address),
@@ -154,15 +152,6 @@ def _jobs(operator: Operator, now: int) -> None:
             job_table(operator.open_jobs, "Open jobs of this operator", now)
         else:
             empty("It sits in no open job.")
-
-
-def _passport() -> None:
-    with section("Passport", "passport", "that its machine computes what the specification says, bit for bit"):
-        paragraph(
-            "A passport is a file that the operator makes and hands out; the chain does not hold it. Ask the operator for it, "
-            "or make your own machine's:"
-        )
-        command_line("quorate worker passport", "the command that makes a passport")
 
 
 def _events(explorer: Explorer, address: ChecksumAddress) -> None:

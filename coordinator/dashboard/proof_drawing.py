@@ -13,6 +13,7 @@ _GAP = 46
 _ROW = 44
 _MARGIN = 120
 """For the hashes at both sides."""
+_ROOT_LABEL = 175
 
 
 def positions(lefts: Sequence[bool]) -> list[tuple[float, float]]:
@@ -34,7 +35,8 @@ def draw_proof(leaf: bytes, path: Sequence[ProofStep], root: bytes, index: int) 
     places = positions([step.node_is_left for step in path])
     top = (places[-1][0] + places[-1][1]) / 2 if places else 0.0
     every = [x for pair in places for x in pair] + [top]
-    left, width = min(every) - _MARGIN, max(every) - min(every) + 2 * _MARGIN
+    left = min(every) - _MARGIN
+    width = max(max(every) + _MARGIN, top + _ROOT_LABEL) - left
     height = _ROW * len(path) + 60
     label = (
         f"The path of item {index} through {len(path)} levels to the accepted root {wording.short(wording.hex_(root))}."

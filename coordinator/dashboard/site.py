@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 import asyncio
-import logging
 from collections.abc import Collection, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 
 from eth_typing import ChecksumAddress
-from fastapi import FastAPI
+from fastapi import FastAPI, HTTPException
 from nicegui import core, ui
 from starlette.responses import Response
 from starlette.staticfiles import StaticFiles
@@ -23,14 +22,15 @@ from coordinator.dashboard.job_page import job_page
 from coordinator.dashboard.model_pages import model_page, models_page
 from coordinator.dashboard.operator_pages import operator_page, operators_page
 from coordinator.dashboard.overview_page import overview_page
-from coordinator.dashboard.parts import empty, link, section
+from coordinator.dashboard.parts import empty, link, paragraph, section
 from coordinator.dashboard.search_page import jobs_page, search_page
 from coordinator.dashboard.security import LOOPBACK_HOSTS, Guard
 from coordinator.dashboard.submit_page import submit_page
 from coordinator.explorer.explorer import Explorer, NotFound
 from coordinator.explorer.rows import BadCursor
 
-log = logging.getLogger(__name__)
+RECONNECT_SECONDS = 20.0
+"""A page whose connection is back by then goes on where it was; a phone may be in a tunnel."""
 
 
 def attach(
@@ -40,6 +40,7 @@ def attach(
 
     hosts: the names that the server is reached by, None for any.
     """
+    app.add_api_route("/api/{rest:path}", _no_such_call, include_in_schema=False)  # else it would be a page's address
     app.include_router(quantising.router())
     app.include_router(submitting.router(contracts))
     app.mount(frame.STATIC_URL, StaticFiles(directory=frame.STATIC))
@@ -54,9 +55,14 @@ def attach(
         gzip_middleware_factory=None,
         show_welcome_message=False,
         message_history_length=100,
+        reconnect_timeout=RECONNECT_SECONDS,
     )
     core.sio.eio.cors_allowed_origins = None  # NiceGUI's is any origin; None is the page's own
     app.add_middleware(Guard, hosts=hosts)
+
+
+def _no_such_call(rest: str) -> None:
+    raise HTTPException(404, f"the API has no /api/{chain_text.shown(rest, 80)}: /api/v1/openapi.json says what it has")
 
 
 def _routes(explorer: Explorer) -> None:
@@ -120,17 +126,37 @@ def _absent(explorer: Explorer, what: str, given: str) -> Iterator[None]:
         words = f"The node does not answer: {chain_text.shown(str(error))}"
     else:
         return
-    with frame.frame(explorer, f"No such {what}", "/"), section("What now", "absent"):
-        empty(words, f"You asked for {chain_text.shown(given, 80)}. Check it, or search for its first digits above.")
-        link("To the overview", "/")
+    with frame.frame(explorer, f"No such {what}", "/") as clock:
+        with section("What now", "absent"):
+            empty(
+                words, f"You asked for {chain_text.shown(given, 80)}. Check it, or search for its first digits above."
+            )
+            link("To the overview", "/")
+        frame.follow(clock)
+        if what == "job" and _is_hash(given):
+            paragraph(
+                "A job that was just created appears when its block is confirmed: this page looks for it.", "quiet"
+            )
+            ui.timer(frame.POLL_SECONDS, lambda: _arrive(explorer, _hash(given)))
+
+
+def _arrive(explorer: Explorer, job_id: bytes) -> None:
+    """Load the page anew once the job is there."""
+    with suppress(NotFound):
+        explorer.job(job_id)
+        ui.navigate.reload()
+
+
+def _is_hash(text: str) -> bool:
+    digits = text.removeprefix("0x")
+    return len(digits) == 64 and all(c in "0123456789abcdefABCDEF" for c in digits)
 
 
 def _hash(text: str) -> bytes:
     """Raises NotFound."""
-    digits = text.removeprefix("0x")
-    if len(digits) != 64 or not all(c in "0123456789abcdefABCDEF" for c in digits):
+    if not _is_hash(text):
         raise NotFound("An id is 0x and 64 hexadecimal digits.")
-    return bytes.fromhex(digits)
+    return bytes.fromhex(text.removeprefix("0x"))
 
 
 def _address(text: str) -> ChecksumAddress | None:

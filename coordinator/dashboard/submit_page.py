@@ -11,10 +11,10 @@ from coordinator.dashboard.quantising import MOST_BYTES
 from coordinator.explorer.explorer import Explorer
 
 _WINDOWS = (
-    ("commit_window", "Commit window, s"),
-    ("reveal_window", "Reveal window, s"),
-    ("challenge_window", "Challenge window, s"),
-    ("response_window", "Response window, s"),
+    ("commit_window", "Commit window, s", "20 × the least"),
+    ("reveal_window", "Reveal window, s", "20 × the least"),
+    ("challenge_window", "Challenge window, s", "20 × the least"),
+    ("response_window", "Response window, s", "10 × the least"),
 )
 
 
@@ -69,8 +69,8 @@ def _terms() -> None:
         _field("seats", "Seats", type_="number", start=5, min=1, max=65535)
         _field("quorum", "Quorum", type_="number", min=1, max=65535, placeholder="more than half")
         _field("seat_stake", "Stake of a seat", placeholder="a quarter above the least", maxlength=64)
-        for name, label in _WINDOWS:
-            _field(name, label, type_="number", min=1, placeholder="20 × the least")
+        for name, label, default in _WINDOWS:
+            _field(name, label, type_="number", min=1, placeholder=default)
 
 
 def _send() -> None:

@@ -129,7 +129,7 @@
     const since = remembered();
     if (!since) return;
     remember(null);
-    banner(`The coordinator was away from ${clock(new Date(since))} to ${clock(new Date())}. This page was loaded anew and is up to date.`, "back");
+    banner(`The coordinator did not answer from ${clock(new Date(since))} to ${clock(new Date())}. This page was loaded anew and is up to date.`, "back");
   };
   const start = () => {
     if (!$("content")) return void setTimeout(start, 30);
