@@ -6,7 +6,9 @@ import logging
 import os
 import time
 from collections import OrderedDict
+from collections.abc import Iterable
 from dataclasses import dataclass
+from functools import partial
 from hashlib import sha256
 from pathlib import Path
 from typing import Protocol
@@ -22,6 +24,7 @@ from oracle_worker.data import Rows
 from oracle_worker.data_file import BLOCK_BYTES
 from oracle_worker.leaves import result_leaves
 from oracle_worker.model_store import Model
+from oracle_worker.passport import PassportStore, Stamp
 from oracle_worker.result_tree import ResultTree
 
 log = logging.getLogger(__name__)
@@ -41,19 +44,42 @@ class Inference(Protocol):
 
 
 class OnnxInference:
-    """The honest inference: ONNX Runtime, bit-equal to the chain."""
+    """The honest inference: ONNX Runtime, bit-equal to the chain.
 
-    def __init__(self, threads: int = 1) -> None:
+    passports: shows that before a model is first run; without one nothing is shown. runtime: what runs a network.
+    """
+
+    def __init__(
+        self, threads: int = 1, passports: PassportStore | None = None, runtime: type[Runtime] = Runtime
+    ) -> None:
         self.threads = threads
+        self.passports = passports
+        self._runtime = runtime
         self._ready: OrderedDict[bytes, Runtime] = OrderedDict()
 
     def run(self, model: Model, rows: NDArray[np.uint8], first: int) -> NDArray[np.int32]:  # noqa: ARG002
-        """As Inference says."""
-        runtime = self._ready.pop(model.id, None) or Runtime(model.network, self.threads)
+        """As Inference says. Raises PassportRefused where this machine is not exact."""
+        return self._prepared(model).run(rows)
+
+    def stamp(self, model: Model) -> Stamp | None:
+        """What this machine's passport says of the model. No runtime stays: a process may fork afterwards.
+
+        Raises PassportRefused.
+        """
+        if self.passports is None:
+            return None
+        return self.passports.need(model, partial(self._runtime, model.network, self.threads))
+
+    def _prepared(self, model: Model) -> Runtime:
+        runtime = self._ready.pop(model.id, None)
+        if runtime is None:
+            runtime = made = self._runtime(model.network, self.threads)
+            if self.passports is not None:
+                self.passports.need(model, lambda: made)
         self._ready[model.id] = runtime
         if len(self._ready) > SESSIONS:
             self._ready.popitem(last=False)
-        return runtime.run(rows)
+        return runtime
 
 
 @dataclass(frozen=True)
@@ -158,6 +184,13 @@ class JobInference:
             outputs += self.inference.run(self.model, rows, first).astype(">i4").tobytes()
             first += len(rows)
         return bytes(outputs)
+
+
+def check_passports(inference: Inference, models: Iterable[Model]) -> None:
+    """Have honest inference show that it is exact on each of the models. Raises PassportRefused."""
+    if isinstance(inference, OnnxInference):
+        for model in models:
+            inference.stamp(model)
 
 
 def measure_speed(model: Model, inference: Inference) -> float:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -62,6 +62,15 @@ class ModelStore:
             if model is not None and model.id == wanted:
                 return model
         raise ModelNotFound(wanted, self.folders)
+
+    def served(self, allowed: Collection[str] = ()) -> Iterator[Model]:
+        """Every model that there is a file for, of the allowed ids (hex digits) alone where any are given."""
+        seen: set[bytes] = set()
+        for path in self._files():
+            model = self._compile(path)
+            if model is not None and model.id not in seen and (not allowed or model.id.hex() in allowed):
+                seen.add(model.id)
+                yield model
 
     def _named(self, path: Path, wanted: bytes) -> Model:
         try:

@@ -219,6 +219,11 @@ class WorkerSettings(OperatorSettings):
         """Where the message secret is."""
         return self.message_secret or self.work_folder / "message.secret"
 
+    @property
+    def passport_folder(self) -> Path:
+        """Where it is kept on which models this machine was found exact."""
+        return self.work_folder / "passports"
+
 
 _Kind = TypeVar("_Kind", bound=OperatorSettings)
 

@@ -29,11 +29,12 @@ from oracle_worker.chain_view import ChainView
 from oracle_worker.collection import Collection
 from oracle_worker.context import ComputeContext, SignerContext
 from oracle_worker.data import DataStore
-from oracle_worker.inference import Inference, OnnxInference, ResultStore
+from oracle_worker.inference import Inference, OnnxInference, ResultStore, check_passports
 from oracle_worker.journal import Journal
 from oracle_worker.messages import Domain, Seal, load_secret
 from oracle_worker.model_store import ModelStore
 from oracle_worker.monitoring import SignerMetrics, monitoring
+from oracle_worker.passport import PassportStore
 from oracle_worker.queues import Role, make_sender, queue_of
 from oracle_worker.relay import Relay
 from oracle_worker.settings import BadSettings, WorkerSettings
@@ -76,9 +77,13 @@ class RoleContexts:
             models=ModelStore(settings.model_folders),
             data=DataStore(folder / "data", settings),
             results=ResultStore(folder / "results", settings.results_cache_bytes),
-            inference=self._inference or OnnxInference(settings.threads),
+            inference=self._inference or _inference_of(settings),
             worker=self._account.address if self._account else settings.worker,
         )
+
+    def check_passports(self) -> None:
+        """Show that this machine is exact on every model it serves, before anything starts. Raises PassportRefused."""
+        check_passports(self.compute.inference, self.compute.models.served(self.settings.allowed_models))
 
     @cached_property
     def signer(self) -> SignerContext:
@@ -128,6 +133,8 @@ def run(process: Process, settings: WorkerSettings) -> int:
     """
     contexts = RoleContexts(settings)
     getattr(contexts, process)  # what is wrong with the settings is said now, not at the first task
+    if process == "compute":
+        contexts.check_passports()
     if process == "signer":
         metrics = contexts.signer.metrics
         with monitoring(settings.monitoring_port, [metrics.registry], metrics.watch(contexts.signer.transactor)):
@@ -244,6 +251,10 @@ def _both(*told: Callable[[Call, Receipt], None]) -> Callable[[Call, Receipt], N
             one(call, receipt)
 
     return tell
+
+
+def _inference_of(settings: WorkerSettings) -> Inference:
+    return OnnxInference(settings.threads, PassportStore(settings.passport_folder, settings.threads))
 
 
 def _relay_of(settings: WorkerSettings, deployment: Deployment) -> Relay | None:

@@ -174,6 +174,7 @@ def _table() -> list[tuple[type[BaseException] | tuple[type[BaseException], ...]
     from oracle_worker.data_errors import DataError, DataUnavailable
     from oracle_worker.messages import BadSecret
     from oracle_worker.model_store import ModelNotFound, WrongModel
+    from oracle_worker.passport import BadPassport, PassportRefused
     from oracle_worker.settings import BadSettings
 
     return [
@@ -190,6 +191,8 @@ def _table() -> list[tuple[type[BaseException] | tuple[type[BaseException], ...]
             ExitCode.REFUSED,
         ),
         (ChainError, ExitCode.CHAIN),
+        (PassportRefused, ExitCode.FAILED),
+        (BadPassport, ExitCode.BAD_INPUT),
         (profiles.UnknownNetwork, ExitCode.USAGE),
         ((profiles.BadProfile, BadDeployment, ValidationError), ExitCode.BAD_INPUT),
         ((RefusedModel, BadProgram, BadFeatures, zipfile.BadZipFile), ExitCode.BAD_INPUT),

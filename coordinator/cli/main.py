@@ -23,6 +23,7 @@ from coordinator.cli import (
     networks,
     operate,
     order,
+    passport,
     relaying,
     stake,
     token,
@@ -56,6 +57,7 @@ app.add_typer(verdict.app, name="verdict")
 command_of_group(operate.app)(operate.worker)
 command(operate.app, "ledger")(ledger.ledger)
 command(operate.app, "status")(ledger.status)
+command(operate.app, "passport")(passport.passport)
 app.add_typer(operate.app, name="worker")
 command(app, "coordinator")(operate.coordinator)
 command(app, "relay")(relaying.relay)

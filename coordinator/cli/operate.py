@@ -127,6 +127,8 @@ def _run_all(setup: Setup, given: dict[str, Any]) -> None:
     settings = _worker_settings(setup, given)
     contexts = RoleContexts(settings, account=account)
     _ = contexts.compute, contexts.signer  # what is wrong with the settings is said before anything starts
+    with setup.out.progress("checking that this machine is exact"):
+        contexts.check_passports()
     database = settings.work_folder / "coordinator.sqlite"
     daemon = Daemon(
         coordinator_settings(setup, account.address, database, given.get("broker_url"), given.get("confirmations"))

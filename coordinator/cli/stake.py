@@ -6,13 +6,14 @@ the unbonding period, and `withdraw`, after it, pays out. `withdraw --amount` is
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Annotated
 
 import typer
 from eth_typing import ChecksumAddress
 
 from contracts.stake import LANES
-from coordinator.cli import amounts
+from coordinator.cli import amounts, passport
 from coordinator.cli.command import command
 from coordinator.cli.context import Setup, parse_address, receipt_facts
 from coordinator.cli.output import Seconds, Time, Wei, duration, moment
@@ -25,8 +26,19 @@ Amount = Annotated[
 
 
 @command(app, "deposit")
-def deposit(setup: Setup, amount: Amount) -> None:
-    """Bond stake. It draws seats in jobs that are created after this block."""
+def deposit(
+    setup: Setup,
+    amount: Amount,
+    shown: Annotated[
+        Path | None,
+        typer.Option(
+            "--passport", metavar="FILE", help="The signed passport of the machine that computes, if not this one."
+        ),
+    ] = None,
+) -> None:
+    """Bond stake, if the machine that computes is exact. It draws seats in jobs that are created after this block."""
+    _ = setup.endpoint.chain_id, setup.address  # what else is wrong is said first
+    passport.need(setup, shown)
     receipt = setup.send(setup.contracts.oracle.deposit(amount), "depositing")
     setup.out.record({"deposited": Wei(amount), **receipt_facts(receipt), **_facts(setup, setup.account.address)})
 

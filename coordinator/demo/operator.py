@@ -105,9 +105,7 @@ def main() -> None:
         worker=config.worker,
         **({"most_bond": 0} if lies else {}),  # a liar spends nothing on demanding what it knows to be right
     )
-    contexts = RoleContexts(
-        worker, inference=Falsified(OnnxInference(), config.falsified_rows) if lies else OnnxInference()
-    )
+    contexts = RoleContexts(worker, inference=Falsified(OnnxInference(), config.falsified_rows) if lies else None)
     coordinator = coordinator_settings.load(
         **shared,
         database=config.folder / "coordinator.sqlite",

@@ -20,7 +20,7 @@ from oracle_worker.inference import Inference, OnnxInference
 def lying(rows: frozenset[bytes]) -> None:
     """From now on the workers of this process falsify these rows."""
 
-    def falsified(threads: int = 1) -> Inference:
+    def falsified(threads: int = 1, _: object = None) -> Inference:
         return Falsified(OnnxInference(threads), rows)
 
     worker.__dict__["OnnxInference"] = falsified
