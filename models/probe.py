@@ -27,7 +27,8 @@ Positions = NDArray[np.int64]
 PROBE_ROWS = 256
 HAZARDS = ("tie to the byte below", "tie to the byte above", "clamped at 0", "clamped at 255", "at the bound")
 _MOST_CANDIDATES = 2048
-_OPERATIONS = 1 << 28  # that candidates may cost the specification: under a second or two
+_CANDIDATE_BYTES = 1 << 24
+_OPERATIONS = 1 << 30  # that candidates may cost the specification: some seconds
 _VALUES_AT_ONCE = 1 << 22
 _FORMS = 192  # channels for which rows are computed
 _COLUMNS = 512  # bytes of a row that are changed to reach a tie
@@ -43,22 +44,25 @@ class Probe:
 
 
 def make_probe(network: IntegerNetwork, count: int = PROBE_ROWS) -> Probe:
-    """`count` rows (16 at least), the same for the same network: those of the most hazards first, then noise like real data."""
+    """`count` rows, fewer of a large network but 16 at least, the same for the same network: those of the most hazards first,
+    then noise like real data."""
     draw = _Draw()
     length = network.row_length
+    affordable = max(16, _OPERATIONS // (network.operations + sum(map(math.prod, network.shapes))))
+    count = max(16, min(count, affordable))
     every = np.arange(length)
     plain = np.array(
         [every * 0, every * 0 + 255, every % 2 * 255, (every + 1) % 2 * 255, every % 256, 255 - every % 256]
     )
     rows = [plain.astype(np.uint8)]
-    room = max(count, 16) - len(plain) - 4
+    room = count - len(plain) - 4
     search = _Search(network)
     search.pick(rows[0], len(plain))
-    computed = [row for form in _linear_forms(network, draw) for row in form.rows(length, draw)]
-    affordable = _OPERATIONS // max(1, network.macs + sum(map(math.prod, network.shapes)))
-    noise = _noise(length, int(np.clip(affordable, 2 * PROBE_ROWS, _MOST_CANDIDATES)) - len(computed), draw)
+    most = min(affordable, _MOST_CANDIDATES, max(16, _CANDIDATE_BYTES // length))
+    computed = [row for form in _linear_forms(network, draw) for row in form.rows(length, draw)][:most]
+    noise = _noise(length, most - len(computed), draw)
     rows.append(search.pick(np.array([*computed, *noise], np.uint8).reshape(-1, length), room))
-    rows.append(_noise(length, max(count, 16) - sum(map(len, rows)), draw))
+    rows.append(_noise(length, count - sum(map(len, rows)), draw))
     return Probe(np.concatenate(rows), search.provoked())
 
 
@@ -265,7 +269,7 @@ def _middle_window(positions: Positions, operator: Conv | AveragePool) -> Positi
 
 def _noise(length: int, count: int, draw: _Draw) -> Rows:
     """Rows as data has them: even noise, mostly dark, of two values, smooth, of one level."""
-    rows = [np.empty((0, length), np.int64)]
+    rows = [np.empty((0, length), np.uint8)]
     for index in range(count):
         noise = draw.values(length)
         match index % 5:
@@ -278,8 +282,8 @@ def _noise(length: int, count: int, draw: _Draw) -> Rows:
                 noise = (sums[8:] - sums[:-8]) // 8
             case 4:
                 noise = np.clip(int(draw.values(1)[0]) + (noise + draw.values(length) - 255) // 16, 0, 255)
-        rows.append(noise[None, :length])
-    return np.concatenate(rows).astype(np.uint8)
+        rows.append(noise[None, :length].astype(np.uint8))
+    return np.concatenate(rows)
 
 
 class _Draw:

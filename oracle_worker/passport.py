@@ -20,8 +20,9 @@ import numpy as np
 from eth_account import Account
 from eth_account.messages import SignableMessage, encode_defunct
 from eth_account.signers.local import LocalAccount
-from eth_keys.exceptions import BadSignature, ValidationError
+from eth_keys.exceptions import BadSignature
 from eth_typing import ChecksumAddress
+from eth_utils.exceptions import ValidationError
 from numpy.typing import NDArray
 
 from contracts import address
