@@ -28,6 +28,7 @@ from models.network import (
     Shape,
     Table,
     Transpose,
+    count_operations,
     shape_after,
 )
 
@@ -196,14 +197,7 @@ def _check_size(operator: Operator, row: Shape, shape: Shape, where: str) -> int
     if count > MOST_VALUES or len(shape) > MOST_DIMENSIONS:
         advice = f"it gives {count} values in {len(shape)} dimensions: {MOST_VALUES} in {MOST_DIMENSIONS} are possible"
         raise NotCanonical(where, "size", advice)
-    match operator:
-        case Dense():
-            return operator.macs
-        case Conv():
-            return count * math.prod(operator.weights.shape[1:])
-        case MaxPool() | AveragePool():
-            return count * math.prod(operator.kernel)
-    return count
+    return count_operations(operator, shape)
 
 
 def _check_channels(layer: Dense | Conv | Add, where: str) -> None:

@@ -252,6 +252,11 @@ class IntegerNetwork:
         """Multiplications of a weight by an activation."""
         return sum(map(count_macs, self.operators, self.shapes[1:]))
 
+    @property
+    def operations(self) -> int:
+        """Places of windows, weights or values that one row makes it visit: where nothing is multiplied, work all the same."""
+        return sum(map(count_operations, self.operators, self.shapes[1:]))
+
 
 def shape_after(operator: Operator, read: list[Shape]) -> Shape:
     """The shape of what an operator gives from values of these shapes. Raises Misfit where it cannot read them."""
@@ -270,6 +275,18 @@ def count_macs(operator: Operator, shape: Shape) -> int:
     if isinstance(operator, Conv):
         return math.prod(operator.weights.shape[1:]) * math.prod(shape)
     return 2 * math.prod(shape) if isinstance(operator, Add) else 0
+
+
+def count_operations(operator: Operator, shape: Shape) -> int:
+    """Places of windows, weights or values that are visited, where the operator gives a value of this shape."""
+    match operator:
+        case Dense():
+            return operator.macs
+        case Conv():
+            return math.prod(shape) * math.prod(operator.weights.shape[1:])
+        case MaxPool() | AveragePool():
+            return math.prod(shape) * math.prod(operator.kernel)
+    return math.prod(shape)
 
 
 def slide(read: Shape, kernel: Shape, strides: Shape, pads: Pads) -> Shape:

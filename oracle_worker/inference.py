@@ -195,7 +195,7 @@ def check_passports(inference: Inference, models: Iterable[Model]) -> None:
 
 def measure_speed(model: Model, inference: Inference) -> float:
     """Rows a second that this machine manages, from a short trial."""
-    count = 64
+    count = 1  # of a large model one row may take seconds
     inference.run(model, np.zeros((1, model.network.row_length), np.uint8), 0)  # what the first run alone costs
     while True:
         rows = np.zeros((count, model.network.row_length), np.uint8)

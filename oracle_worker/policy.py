@@ -65,10 +65,10 @@ def check_abstention(settings: WorkerSettings, fee: int) -> None:
 def check_pay(settings: WorkerSettings, terms: Terms, network: IntegerNetwork, reward: int) -> None:
     """Whether the work is worth the reward. Raises PolicyRefusal."""
     share = reward // terms.seats
-    macs = network.macs * terms.item_count
-    if share * GIGA < settings.least_reward_per_gigamac * macs:
+    operations = network.operations * terms.item_count
+    if share * GIGA < settings.least_reward_per_gigamac * operations:
         raise PolicyRefusal(
-            f"a seat earns {share} wei for {macs} multiplications, less than least_reward_per_gigamac asks "
+            f"a seat earns {share} wei for {operations} operations, less than least_reward_per_gigamac asks "
             f"({settings.least_reward_per_gigamac} wei for 10^9)"
         )
 
@@ -81,7 +81,7 @@ def check_size(settings: WorkerSettings, terms: Terms, network: IntegerNetwork) 
         ("most_items", terms.item_count, settings.most_items),
         ("most_bytes", terms.item_count * network.row_length, settings.most_bytes),
         ("most_bytes", terms.item_count * network.output_length * 4, settings.most_bytes),
-        ("most_macs", terms.item_count * network.macs, settings.most_macs),
+        ("most_macs", terms.item_count * network.operations, settings.most_macs),
         ("chunk_depth", rows_in_chunk * network.output_length * 4, MOST_CHUNK_OUTPUT),
     ):
         if size > most:

@@ -17,10 +17,11 @@ from models.float_constants import CannotQuantize
 from models.float_model import FloatNetwork
 from models.float_reader import read_float_model
 from models.form import NotCanonical
+from tests.models import hostile_canonical_files
 from tests.models.exported_models import EXPORTS
 from tests.models.hostile_files import FILES
 
-MOST_SECONDS = 20  # for any one file; most take milliseconds
+MOST_SECONDS = 20  # of CPU time, for any one file; most take milliseconds
 SAID = {
     "external data by absolute path": "stored in the file itself",
     "external data by relative path": "stored in the file itself",
@@ -47,10 +48,37 @@ SAID = {
 }
 
 
+CANONICAL_SAID = {
+    "packed numbers": "bias (4,) beside weights",
+    "weights of exabytes": "holds more than 33554432 elements",
+    "overflowing shape": "holds more than 33554432 elements",
+    "compressed looking": "does not fit its type and shape",
+    "external": "stored in the file itself",
+    "empty tensor pieces": "more than 1048576 bytes besides tensor data",
+    "padded to death": "1048576 in 5 are possible",
+    "doubling concat": "1048576 in 5 are possible",
+    "pools of everything": "more than 4294967296 operations",
+    "many values": "more than 16777216 activations",
+    "shared weights": "read over and over",
+    "cycle": "no block before it gives",
+    "unknown domain": "'com.evil' is not accepted",
+    "huge stride": "at most 1048576",
+}
+
+
 @pytest.fixture(scope="module")
 def answers() -> dict[str, dict[str, Any]]:
+    return answers_of("hostile_files")
+
+
+@pytest.fixture(scope="module")
+def canonical_answers() -> dict[str, dict[str, Any]]:
+    return answers_of("hostile_canonical_files")
+
+
+def answers_of(module: str) -> dict[str, dict[str, Any]]:
     """What a process of limited memory said of each file."""
-    command = [sys.executable, "-m", "tests.models.hostile_files"]
+    command = [sys.executable, "-m", f"tests.models.{module}"]
     root = Path(__file__).parents[2]
     ran = subprocess.run(command, capture_output=True, text=True, check=False, timeout=300, cwd=root)
     assert ran.returncode == 0, ran.stderr
@@ -62,6 +90,18 @@ def test_a_hostile_file_is_refused_soon_with_the_reason(answers: dict[str, dict[
     answer = answers[name]
     assert answer["kind"] == "refused", answer
     assert SAID.get(name, "") in answer["said"]
+    assert answer["said"].isprintable() and len(answer["said"]) < 600
+    assert answer["seconds"] < MOST_SECONDS
+
+
+@pytest.mark.parametrize("name", hostile_canonical_files.FILES)
+def test_a_hostile_canonical_file_is_refused_soon_with_the_reason(
+    canonical_answers: dict[str, dict[str, Any]], name: str
+) -> None:
+    """By the one gate at registration, at a worker's start and in CI: from_onnx."""
+    answer = canonical_answers[name]
+    assert answer["kind"] == "refused", answer
+    assert CANONICAL_SAID[name] in answer["said"]
     assert answer["said"].isprintable() and len(answer["said"]) < 600
     assert answer["seconds"] < MOST_SECONDS
 
