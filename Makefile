@@ -8,7 +8,10 @@ PIP := $(BIN)/python -m pip --disable-pip-version-check --quiet
 # merkletools demands a package that does not build; its code does not need it.
 MERKLETOOLS := merkletools==1.0.3
 
-.PHONY: help demo test check analysis proofs analysers bench artifacts format clean
+# The last release that ships ONNX's own tests of its operators; read as files, never installed.
+NODE_TESTS := .tools/onnx-node-tests
+
+.PHONY: help demo test check analysis proofs analysers bench determinism node-tests zk artifacts format clean
 
 help:
 	@echo "make demo       the main job on an embedded dev chain: five operators, a lying majority refuted, a supplier paid"
@@ -17,6 +20,9 @@ help:
 	@echo "make bench      measure accuracy, gas, inference and Merkle trees; writes benchmarks/results.md"
 	@echo "make analysis   static analysis of the contracts, held against the answers in docs/security.md"
 	@echo "make proofs     prove the contracts' solvency for all amounts and addresses; minutes"
+	@echo "make determinism every model on every emulated processor and setting, resumable; writes docs/determinism.md"
+	@echo "make zk         install ezkl beside the project, which 'make bench' then compares with"
+	@echo "make node-tests download ONNX's own tests of its operators, which 'make test' then passes too"
 	@echo "make artifacts  recompile the contracts"
 
 $(VENV)/bin/python:
@@ -62,6 +68,24 @@ proofs: $(VENV)/.dev .tools/halmos/.done
 
 bench: $(VENV)/.dev
 	$(BIN)/python -m benchmarks --write benchmarks/results.md
+
+determinism: $(VENV)/.dev
+	$(BIN)/python -m tests.determinism --write docs/determinism.md
+
+zk: .tools/ezkl/.installed
+
+.tools/ezkl/.installed:
+	$(PYTHON) -m venv .tools/ezkl
+	.tools/ezkl/bin/python -m pip --disable-pip-version-check --quiet install ezkl==23.0.5
+	@touch $@
+
+node-tests: $(NODE_TESTS)/.unpacked
+
+$(NODE_TESTS)/.unpacked: | $(VENV)/bin/python
+	$(PIP) download --no-deps --only-binary=:all: --python-version 3.11 --platform manylinux2014_x86_64 \
+		--dest $(NODE_TESTS) onnx==1.19.1
+	$(BIN)/python -m zipfile -e $(NODE_TESTS)/onnx-1.19.1-*.whl $(NODE_TESTS)
+	@touch $@
 
 artifacts: $(VENV)/.dev
 	$(BIN)/python -m contracts.compiler

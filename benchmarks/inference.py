@@ -6,26 +6,20 @@ same layers, which is what those take who do not need one result on every machin
 
 from __future__ import annotations
 
-import logging
-import tempfile
 from collections.abc import Callable
 from functools import partial
-from pathlib import Path
 from statistics import median
 from time import perf_counter
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from onnxruntime.quantization.calibrate import CalibrationDataReader
-from onnxruntime.quantization.quant_utils import QuantFormat
-from onnxruntime.quantization.quantize import quantize_static
 
+from benchmarks.ordinary_int8 import to_int8
 from models import zoo
 from models.interpreter import run
 from models.network import IntegerNetwork
 from models.runtime import Runtime, onnxruntime
-from models.zoo.training import write_float
 
 BATCHES = (1, 256, 4096)
 SECONDS = 0.5
@@ -87,28 +81,10 @@ def _seconds_a_call(work: Callable[[], object], calls: int) -> float:
     return (perf_counter() - start) / calls
 
 
-class _Calibration(CalibrationDataReader):
-    """Rows one at a time, as the quantiser asks for them."""
-
-    def __init__(self, rows: NDArray[np.float32]) -> None:
-        self._rows = iter(rows)
-
-    def get_next(self) -> dict[str, NDArray[np.float32]]:
-        return {"features": row[None]} if (row := next(self._rows, None)) is not None else {}
-
-
 def _ordinary(network: IntegerNetwork) -> Any:
     """A session of the same layers as floats, after the runtime's static quantisation with its default settings."""
-    shifts = [0 if layer.shifts is None else layer.shifts.astype(np.int32) for layer in network.layers]
-    weights = [np.ldexp(layer.weights.T.astype(float), -k) for layer, k in zip(network.layers, shifts, strict=True)]
-    biases = [np.ldexp(layer.bias.astype(float), -k) for layer, k in zip(network.layers, shifts, strict=True)]
-    rows = np.random.default_rng(1).integers(0, 256, (256, network.row_length)).astype(np.float32)
+    rows = np.random.default_rng(1).integers(0, 256, (256, network.row_length), dtype=np.uint8)
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads = options.inter_op_num_threads = 1
     options.log_severity_level = 3
-    logging.getLogger().setLevel(logging.ERROR)  # it advises pre-processing, which changes nothing in so plain a graph
-    with tempfile.TemporaryDirectory() as folder:
-        source, target = Path(folder) / "float.onnx", Path(folder) / "int8.onnx"
-        source.write_bytes(write_float(weights, biases))
-        quantize_static(source, target, _Calibration(rows), quant_format=QuantFormat.QDQ)
-        return onnxruntime.InferenceSession(target.read_bytes(), options, providers=["CPUExecutionProvider"])
+    return onnxruntime.InferenceSession(to_int8(network, rows), options, providers=["CPUExecutionProvider"])

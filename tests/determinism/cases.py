@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from io import BytesIO
 from pathlib import Path
 
 import numpy as np
@@ -36,10 +37,10 @@ class Case:
         """The case's own folder below it."""
         where = folder / self.name
         where.mkdir(parents=True, exist_ok=True)
-        (where / "model.onnx").write_bytes(self.model)
-        np.save(where / "rows.npy", self.rows)
+        _put(where / "model.onnx", self.model)
+        _put(where / "rows.npy", _stored(self.rows))
         if self.network is not None:
-            np.save(where / "logits.npy", run(self.network, self.rows.astype(np.uint8)))
+            _put(where / "logits.npy", _stored(run(self.network, self.rows.astype(np.uint8))))
         return where
 
 
@@ -78,3 +79,15 @@ def ordinary_cases() -> Iterator[Case]:
             continue
         for kind, model in models.items():
             yield Case(f"ordinary-{kind}-{name}", model, rows.astype(np.float32))
+
+
+def _stored(array: np.ndarray) -> bytes:
+    buffer = BytesIO()
+    np.save(buffer, array)
+    return buffer.getvalue()
+
+
+def _put(path: Path, content: bytes) -> None:
+    """Leaves a file alone that is right already: another run of the matrix may be reading it."""
+    if not path.exists() or path.read_bytes() != content:
+        path.write_bytes(content)
