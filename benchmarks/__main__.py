@@ -1,4 +1,4 @@
-"""Measure, print, and keep: python -m benchmarks [accuracy|gas|inference|merkle|dashboard|zk …] [--json] [--write FILE]."""
+"""Measure, print, and keep: python -m benchmarks [accuracy|gas|inference|merkle|pipeline|dashboard|zk …] [--json] [--write FILE]."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import platform
 from pathlib import Path
 from typing import Any
 
-TABLES = ("accuracy", "gas", "inference", "merkle", "dashboard", "zk")
+TABLES = ("accuracy", "gas", "inference", "merkle", "pipeline", "dashboard", "zk")
 SNAPSHOT = Path(__file__).parent / "gas_snapshot.json"
 
 
