@@ -20,7 +20,7 @@ from coordinator.clock import Clock
 from coordinator.dispatcher import BrokerUnreachable, Dispatcher, Publish, celery_publisher
 from coordinator.job_store import JobStore, Source, StoreDamaged, StoreUnusable
 from coordinator.job_view import JobView
-from coordinator.metrics import CoordinatorMetrics
+from coordinator.metrics import CoordinatorMetrics, queue_depths
 from coordinator.scheduler import Action, Operator, next_actions
 from coordinator.settings import CoordinatorSettings
 from coordinator.watcher import Watcher
@@ -74,7 +74,10 @@ class Daemon:
         self.source = Source(self.deployment.chain_id, self.deployment.oracle, self.deployment.block)
         self._publish = publish or celery_publisher(settings)
         self._dispatcher = Dispatcher(
-            self._publish, retry_seconds=settings.retry_seconds, chunk_depth=settings.chunk_depth
+            self._publish,
+            retry_seconds=settings.retry_seconds,
+            chunk_depth=settings.chunk_depth,
+            waiting=lambda: queue_depths(settings).get("compute") or 0,
         )
         self._claims: Claims | None = None
         if settings.token_jobs is not None and settings.worker is not None:

@@ -19,7 +19,7 @@ from coordinator.job_view import JobView
 from coordinator.scheduler import Action, ActionKind
 from oracle_worker.chunks import CHUNK_DEPTH, plan
 from oracle_worker.job_codec import job_to_json
-from oracle_worker.queues import ACT, EXAMINE, INFER, ROLES, Broker, make_sender, queue_of
+from oracle_worker.queues import ACT, EXAMINE, INFER, ROLES, STEPS, Broker, make_sender, priority_of, queue_of
 
 log = logging.getLogger(__name__)
 
@@ -30,6 +30,8 @@ LEAST_WAIT = 2.0
 LONGEST_QUEUED = 60.0
 """Seconds after which the signer drops what is not urgent. It does one thing at a time, and strangers' jobs give it such
 things: they shall not stand for long before a reveal."""
+MOST_QUEUED = 1024
+"""While more chunks than this wait for compute, no further job's are sent: they would fill the broker's memory and expire."""
 _PATIENCE = {"socket_timeout": 5, "socket_connect_timeout": 5}
 _SENDING = {"max_retries": 2, "interval_start": 0.1, "interval_step": 0.2, "interval_max": 0.5}
 
@@ -49,6 +51,8 @@ class Message:
     args: tuple[Any, ...]
     expires: float | None = None
     """Seconds after which nobody need run it: by then it has been sent again."""
+    priority: int = STEPS[3]
+    """Its place in the queue, by what is left of its time."""
 
 
 Publish = Callable[[Message], None]
@@ -64,7 +68,14 @@ def celery_publisher(broker: Broker) -> Publish:
     def publish(message: Message) -> None:
         queue = queue_of(broker, ROLES[message.task])
         try:
-            app.send_task(message.task, args=message.args, queue=queue, expires=message.expires, retry_policy=_SENDING)
+            app.send_task(
+                message.task,
+                args=message.args,
+                queue=queue,
+                expires=message.expires,
+                priority=message.priority,
+                retry_policy=_SENDING,
+            )
         except (OperationalError, OSError) as error:
             raise BrokerUnreachable(type(error).__name__) from error  # its text can hold the URL's password
 
@@ -88,11 +99,14 @@ class Dispatcher:
         retry_seconds: float,
         chunk_depth: int = CHUNK_DEPTH,
         clock: Callable[[], float] = time.monotonic,
+        waiting: Callable[[], int] = lambda: 0,
     ) -> None:
+        """`waiting`: how many chunks wait for compute now."""
         self._publish = publish
         self._retry_seconds = retry_seconds
         self._chunk_depth = chunk_depth
         self._clock = clock
+        self._waiting = waiting
         self._sent: dict[tuple[bytes, ActionKind], _Sent] = {}
 
     def dispatch(self, view: JobView, actions: Sequence[Action]) -> list[Action]:
@@ -103,6 +117,9 @@ class Dispatcher:
             if before is not None and before.progress != action.progress:
                 before = None
             if before is not None and self._clock() < before.at + self._wait(action, before.times):
+                continue
+            if action.kind == ActionKind.INFER and self._waiting() > MOST_QUEUED:
+                log.info("job 0x%s: compute has enough to do; its chunks are sent later", view.job_id.hex())
                 continue
             times = before.times + 1 if before else 1
             for message in self._messages(view, action, self._wait(action, times)):
@@ -123,12 +140,13 @@ class Dispatcher:
 
     def _messages(self, view: JobView, action: Action, wait: float) -> Iterator[Message]:
         job = job_to_json(view.job, view.data_uri)
+        priority = priority_of(action.ends_in if action.left is None else action.left)
         if action.kind == ActionKind.INFER:
             for chunk in range(plan(view.terms.item_count, self._chunk_depth).count):
-                yield Message(INFER, (job, chunk), wait)
+                yield Message(INFER, (job, chunk), wait, priority)
         elif action.kind == ActionKind.EXAMINE:
-            yield Message(EXAMINE, (job,))
+            yield Message(EXAMINE, (job,), None, priority)
         else:
             # a clock that goes wrong on the signer's machine must not make it drop what is urgent
             expires = None if action.left is not None else min(wait, LONGEST_QUEUED)
-            yield Message(ACT, (job, action.kind.value), expires)
+            yield Message(ACT, (job, action.kind.value), expires, priority)

@@ -18,7 +18,7 @@ from coordinator.clock import Clock
 from coordinator.job_view import JobView
 from coordinator.scheduler import Action, ActionKind
 from oracle_worker.monitoring import ETHER, NodeGauges
-from oracle_worker.queues import Broker, queue_of
+from oracle_worker.queues import Broker, lists_of, queue_of
 
 QUEUES = ("compute", "examine", "signer")
 QUEUE_SECONDS = 2.0
@@ -109,7 +109,8 @@ def queue_depths(broker: Broker) -> Mapping[str, int | None]:
         with redis.Redis.from_url(url, **options) as client:
             length: Callable[[str], Any] = client.llen
             for queue in QUEUES:
-                depths[queue] = int(length(queue_of(broker, queue)))  # type: ignore[arg-type]
+                parts = lists_of(queue_of(broker, queue))  # type: ignore[arg-type]
+                depths[queue] = sum(int(length(part)) for part in parts)
     except redis.RedisError:
         return depths
     return depths

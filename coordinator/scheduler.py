@@ -55,6 +55,8 @@ class Action:
     progress: int = 0
     left: int | None = None
     """Seconds of the chain's clock until it is too late; None where being late costs nothing."""
+    ends_in: int | None = None
+    """Seconds until it can no longer be done, though nothing is lost by that; None where it always can."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -194,7 +196,7 @@ def next_actions(view: JobView, me: Operator, clock: Clock, rules: Rules | None 
     """What is due now, in the order of a job's life."""
     at = Situation(view, me, clock, rules or Rules())
     due = [kind for kind, guards in _GUARDS.items() if all(holds for holds, _ in guards(at))]
-    return [Action(kind, view.job_id, _progress(kind, at), _left(kind, at)) for kind in due]
+    return [Action(kind, view.job_id, _progress(kind, at), _left(kind, at), _ends_in(kind, at)) for kind in due]
 
 
 def reasons(view: JobView, me: Operator, clock: Clock, rules: Rules | None = None) -> dict[ActionKind, str]:
@@ -337,6 +339,12 @@ def _left(kind: ActionKind, at: Situation) -> int | None:
         return reveal_end(state, terms) - now
     if kind == ActionKind.EXAMINE:
         return min([*at.open_answers, challenge_end(state, terms)]) - now
+    return None
+
+
+def _ends_in(kind: ActionKind, at: Situation) -> int | None:
+    if kind in (ActionKind.INFER, ActionKind.COMMIT, ActionKind.ABSTAIN):
+        return commit_end(at.view.state, at.view.terms) - at.clock.now
     return None
 
 

@@ -31,6 +31,14 @@ ROLES: dict[str, Role] = {
 }
 """Which role takes which task."""
 
+STEPS = (0, 3, 6, 9)
+"""Priorities within a queue; the least is taken first. Each is a list of its own in Redis; memory:// knows none."""
+URGENT = STEPS[0]
+"""What an operator's own processes tell each other: it ends something that was begun."""
+SOON_SECONDS = 60.0
+LATER_SECONDS = 600.0
+_SEPARATOR = ":"
+
 
 class Broker(Protocol):
     """What settings say of an operator's broker."""
@@ -46,6 +54,18 @@ class Broker(Protocol):
 def queue_of(broker: Broker, role: Role, cache: str = "") -> str:
     """The queue of a role; of `fetch` there is one for each cache that it fills, by the cache's name."""
     return f"{broker.queue_prefix}{role}{'.' if cache else ''}{cache}"
+
+
+def priority_of(left: float | None) -> int:
+    """A message's priority by the seconds that are left for what it asks; None: it costs nothing when it is late."""
+    if left is None:
+        return STEPS[3]
+    return STEPS[0] if left <= SOON_SECONDS else STEPS[1] if left <= LATER_SECONDS else STEPS[2]
+
+
+def lists_of(queue: str) -> list[str]:
+    """The lists in Redis that a queue consists of, the most urgent first."""
+    return [f"{queue}{_SEPARATOR}{step}" if step else queue for step in STEPS]
 
 
 def make_sender(broker: Broker) -> Any:
@@ -83,4 +103,5 @@ def _transport_options(broker: Broker) -> dict[str, Any]:
     if broker.broker_url.startswith("memory:"):
         return {"polling_interval": 0.05}
     restore = {"unacked_restore_interval": 1, "unacked_restore_throttle": 1}
-    return {"visibility_timeout": broker.visibility_timeout, **restore}
+    order = {"priority_steps": list(STEPS), "sep": _SEPARATOR, "queue_order_strategy": "priority"}
+    return {"visibility_timeout": broker.visibility_timeout, **restore, **order}

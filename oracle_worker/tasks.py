@@ -27,6 +27,7 @@ from oracle_worker.queues import (
     FETCH,
     INFER,
     UNAVAILABLE,
+    URGENT,
     Broker,
     make_open_app,
     queue_of,
@@ -79,14 +80,14 @@ def _register(app: Any, contexts: Contexts) -> None:
             if isinstance(found, Nothing):
                 _tell(found)
             else:
-                app.send_task(COLLECT, [contexts.compute.seal.close(COLLECT, found)])
+                app.send_task(COLLECT, [contexts.compute.seal.close(COLLECT, found)], priority=URGENT)
 
     def examine(job: object) -> None:
         with _telling(EXAMINE):
             found = examination.examine(contexts.compute, job_from_json(job)[0])
             for action in found.actions:
                 body = {"job": job, "action": action_to_json(action)}
-                app.send_task(DISPUTE, [contexts.compute.seal.close(DISPUTE, body)])
+                app.send_task(DISPUTE, [contexts.compute.seal.close(DISPUTE, body)], priority=URGENT)
             if isinstance(found.held_up, DataNotHere):
                 ask_for_data(job, None)
             elif found.held_up is not None:
@@ -104,7 +105,7 @@ def _register(app: Any, contexts: Contexts) -> None:
             for one in found.waiting:
                 app.send_task(*((EXAMINE, [job]) if one is None else (INFER, [job, one])))
             if found.report is not None:
-                app.send_task(UNAVAILABLE, [contexts.compute.seal.close(UNAVAILABLE, found.report)])
+                app.send_task(UNAVAILABLE, [contexts.compute.seal.close(UNAVAILABLE, found.report)], priority=URGENT)
             if found.failure is not None:
                 raise found.failure
             return None
@@ -129,7 +130,9 @@ def _register(app: Any, contexts: Contexts) -> None:
             result = challenges.dispute(contexts.signer, body)
             _tell(result)
             if isinstance(result, Done) and result.duty in challenges.STEPS:
-                app.send_task(EXAMINE, [body["job"]])  # the next step, after whatever else has become due meanwhile
+                app.send_task(
+                    EXAMINE, [body["job"]], priority=URGENT
+                )  # the next step, after whatever else has become due meanwhile
 
     tasks = {INFER: infer, EXAMINE: examine, FETCH: fetch, ACT: act, COLLECT: collect}
     for name, run in {**tasks, UNAVAILABLE: unavailable, DISPUTE: dispute}.items():

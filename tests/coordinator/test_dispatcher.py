@@ -5,6 +5,7 @@ from __future__ import annotations
 import subprocess
 import sys
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 from uuid import uuid4
 
@@ -13,14 +14,24 @@ from kombu.connection import Connection
 
 from contracts.job import Job
 from coordinator.devnet.running import free_port
-from coordinator.dispatcher import LEAST_WAIT, LONGEST_QUEUED, BrokerUnreachable, Dispatcher, Message, celery_publisher
+from coordinator.dispatcher import (
+    LEAST_WAIT,
+    LONGEST_QUEUED,
+    MOST_QUEUED,
+    BrokerUnreachable,
+    Dispatcher,
+    Message,
+    celery_publisher,
+)
 from coordinator.job_view import JobView
+from coordinator.metrics import queue_depths
 from coordinator.scheduler import Action, ActionKind
 from coordinator.settings import load
 from oracle_worker import queues as tasks
-from oracle_worker.job_codec import job_from_json
+from oracle_worker.job_codec import job_from_json, job_to_json
 from oracle_worker.tasks import ACTIONS
 from tests.coordinator.toy_chain import REQUESTER, SEAT_STAKE, URI, Life, ToyChain, terms, worker_address
+from tests.end_to_end.services import RedisServer
 
 
 def some_view(item_count: int = 17) -> JobView:
@@ -37,7 +48,14 @@ class Recorder:
         self.now = 1000.0
         self.sent: list[Message] = []
         self.broken = False
-        self.dispatcher = Dispatcher(self.publish, retry_seconds=10, chunk_depth=chunk_depth, clock=lambda: self.now)
+        self.waiting = 0
+        self.dispatcher = Dispatcher(
+            self.publish,
+            retry_seconds=10,
+            chunk_depth=chunk_depth,
+            clock=lambda: self.now,
+            waiting=lambda: self.waiting,
+        )
 
     def publish(self, message: Message) -> None:
         if self.broken:
@@ -65,6 +83,45 @@ def test_a_job_is_inferred_in_chunks_that_cover_it() -> None:
     recorder = Recorder()
     recorder.dispatch(some_view(item_count=17), ActionKind.INFER)
     assert [message.args[1] for message in recorder.sent] == [0, 1, 2]
+
+
+def test_no_further_chunks_are_sent_while_compute_has_enough_to_do_and_what_is_urgent_is() -> None:
+    recorder, view = Recorder(), some_view()
+    recorder.waiting = MOST_QUEUED + 1
+    assert not recorder.dispatch(view, ActionKind.INFER)
+    assert recorder.dispatch(view, ActionKind.EXAMINE)
+    assert recorder.dispatch(view, ActionKind.REVEAL)
+    recorder.waiting = MOST_QUEUED
+    assert recorder.dispatch(view, ActionKind.INFER)
+
+
+def test_the_nearer_its_end_the_earlier_a_message_is_taken() -> None:
+    recorder, view = Recorder(), some_view(item_count=1)
+    for left in (7200, 600, 60, 0):
+        recorder.now += 10**6
+        recorder.dispatcher.dispatch(view, [Action(ActionKind.INFER, view.job_id, ends_in=left)])
+    recorder.dispatch(view, ActionKind.REVEAL, left=30)
+    recorder.dispatch(view, ActionKind.SETTLE)
+    assert [message.priority for message in recorder.sent] == [6, 3, 0, 0, 0, 9]
+
+
+def test_a_real_broker_gives_the_most_urgent_first_and_counts_what_waits(tmp_path: Path) -> None:
+    server = RedisServer(tmp_path / "redis")
+    with server:
+        broker = load(broker_url=server.url)
+        publish = celery_publisher(broker)
+        view = some_view(item_count=1)
+        job = job_to_json(view.job, URI)
+        for chunk, left in enumerate((None, 7200, 30, 300, 20)):
+            publish(Message(tasks.INFER, (job, chunk), None, tasks.priority_of(left)))
+        assert queue_depths(broker)["compute"] == 5
+        app = tasks.make_sender(broker)
+        taken = []
+        with app.connection_for_read() as connection:
+            while (message := connection.default_channel.basic_get("compute", no_ack=True)) is not None:
+                taken.append(message.payload[0][1])
+        assert taken == [2, 4, 3, 1, 0]
+        assert queue_depths(broker)["compute"] == 0
 
 
 def test_what_stays_due_is_sent_again_after_longer_and_longer() -> None:
