@@ -40,7 +40,7 @@ class Progress:
     begun: bool
     finished: bool
     executed: int
-    """Channels, of the whole network, before the furthest state reached."""
+    """Values, of the whole network, made before the furthest state reached."""
     state_hash: bytes
     """keccak256 of that state."""
 
@@ -69,9 +69,9 @@ class ModelRegistry:
         """Open the execution of a row in steps."""
         return call_of(self.contract.functions.begin(model_id, row))
 
-    def advance(self, model_id: bytes, row_hash: bytes, state: bytes, channels: int) -> Call:
-        """Execute so many channels more from a state that was reached, or all that are left. models.stepwise has plans."""
-        return call_of(self.contract.functions.advance(model_id, row_hash, state, channels))
+    def advance(self, model_id: bytes, row_hash: bytes, state: bytes, values: int) -> Call:
+        """Make so many values more from a state that was reached, or all that are left. models.stepwise has plans."""
+        return call_of(self.contract.functions.advance(model_id, row_hash, state, values))
 
     def model(self, model_id: bytes) -> Model:
         """What is known of a model. Raises errors.UnknownModel."""

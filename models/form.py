@@ -12,6 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from models.integer_ops import SHIFT_LIMIT, SUM_LIMIT, WEIGHT_LIMIT, compute_channel_bounds
+from models.liveness import place
 from models.network import (
     Add,
     AveragePool,
@@ -40,6 +41,9 @@ MOST_HELD = 1 << 24  # bytes of all activations of a row together
 MOST_OPERATIONS = 1 << 32  # places of windows, weights or values that one row makes a network visit
 LARGEST_AVERAGE = 1 << 16  # values in a window, so that 255 of each stay below SUM_LIMIT
 MOST_DIMENSIONS = 5  # of a value
+MOST_LIVE = 128  # values that are still to be read at any one time
+MOST_READ = 255  # values that one operator reads
+MOST_MEMORY = 192 << 10  # bytes of those values, what is being made of them and its window (models.liveness)
 
 
 class RefusedModel(ValueError):
@@ -100,6 +104,22 @@ def check_network(network: IntegerNetwork) -> None:
     if unread:
         where = f"layer {min(unread) - 1}" if min(unread) else "the row"
         raise NotCanonical(where, "chain", "nothing reads what it gives: leave it out")
+    _check_memory(network)
+
+
+def _check_memory(network: IntegerNetwork) -> None:
+    """The chain holds all values that are still to be read at once, and publishes them between two steps."""
+    for index, placed in enumerate(place(network)):
+        where = f"layer {index}"
+        if len(placed.operands) > MOST_READ:
+            advice = f"it reads {len(placed.operands)} values: {MOST_READ} are possible; join some of them before"
+            raise NotCanonical(where, "size", advice)
+        if len(placed.live) > MOST_LIVE:
+            advice = f"{len(placed.live)} values are still to be read here: {MOST_LIVE} are possible; read some earlier"
+            raise NotCanonical(where, "size", advice)
+        if placed.memory > MOST_MEMORY:
+            held = f"the values still to be read, its own and its window take {placed.memory} bytes"
+            raise NotCanonical(where, "size", f"{held}: {MOST_MEMORY} are possible; use smaller layers")
 
 
 def pad_reach(operator: Operator, before: list[int]) -> int:

@@ -1,47 +1,31 @@
 """Execution in steps, for networks that do not fit one transaction: the states between them, and where to cut.
 
 The twin of what ModelRegistry does in `begin` and `advance` (docs/program.md has the encoding of a state), so that a client
-knows every state and can send all steps at once, whatever anybody else sends.
+knows every state and can send all steps at once, whatever anybody else sends. models.step_costs knows what a step takes.
 """
 
 from __future__ import annotations
 
+import math
 import struct
 from bisect import bisect_right
 from dataclasses import dataclass
 
 import numpy as np
+from numpy.typing import NDArray
 
-from models.integer_ops import compute_dense, compute_requantised
-from models.interpreter import check_rows
-from models.network import Dense, IntegerNetwork
-from models.program import HEADER, LAYER, PREAMBLE
+from models.interpreter import apply, check_rows
+from models.liveness import Placed, place
+from models.network import Conv, Dense, IntegerNetwork
+from models.program import HEADER, layer_length
+from models.step_costs import Costs, Place
 
 GAS_CAP = 12_000_000
 """What a step takes at most unless the caller says otherwise; a transaction may have 16,777,216."""
 
 STATE = struct.Struct(
     ">IIII"
-)  # channels before it, the layer's position in the program, channels of that, inputs of that
-
-# Gas, as tests/models/test_stepwise.py holds it against the chain's
-OPENING_GAS = 65_000  # of `begin`, beside its bytes
-STEP_GAS = 90_000  # of `advance`, beside all that follows
-ADDRESS_GAS = 2_300  # to find one chunk
-CHUNK_GAS = 2_600  # to read a chunk for the first time
-SLIDE_GAS = 1_000  # to read on in the program, beside its bytes
-LAYER_GAS = 1_200
-START_GAS = 120  # 128·Σx, a block of inputs
-FOUR_GAS = 680  # four channels, or the last fewer
-BLOCK_GAS = 400  # a block of inputs for each of the four
-STATE_BYTE_GAS = 9  # to hash, copy and publish it
-OUTPUT_GAS = 35_000  # to store one
-OUTPUT_BYTE_GAS = 200
-
-FOUR = 4  # channels that the chain computes together
-BLOCK = 30  # inputs that it multiplies at a time
-CHUNK_BYTES = 24_575
-ARGUMENT_BYTES = 164  # of `advance`, beside the state
+)  # values made before it, the layer's position in the program, values of that, live values
 
 
 class BadState(ValueError):
@@ -53,38 +37,44 @@ class State:
     """An execution between two steps. encode() is what the chain hashes, keccak256, and publishes."""
 
     executed: int
-    """Channels of the whole network that are done."""
+    """Values of the whole network that are made."""
     position: int
     """Where the layer at work begins in the program."""
-    channel: int
-    """Channels of this layer that are done."""
-    inputs: bytes
-    """The layer's input activations."""
-    made: bytes
-    """What the layer has made so far: a byte an activation, 4 a logit (int32, big endian)."""
+    unit: int
+    """Values of this layer that are made."""
+    live: tuple[bytes, ...]
+    """The values that are still to be read, oldest first; then what the layer is making, if it has begun, zero where nothing
+    is made yet: a byte an activation, 4 a logit (int32, big endian)."""
 
     def encode(self) -> bytes:
         """The bytes that `advance` takes and StateReached carries."""
-        return STATE.pack(self.executed, self.position, self.channel, len(self.inputs)) + self.inputs + self.made
+        lengths = struct.pack(f">{len(self.live)}I", *map(len, self.live))
+        return STATE.pack(self.executed, self.position, self.unit, len(self.live)) + lengths + b"".join(self.live)
 
     @classmethod
     def decode(cls, encoded: bytes) -> State:
-        """The state in these bytes. Raises BadState if they end before its activations do."""
+        """The state in these bytes. Raises BadState unless they are as long as they say."""
         if len(encoded) < STATE.size:
             raise BadState(f"a state has at least {STATE.size} bytes, not {len(encoded)}")
-        executed, position, channel, inputs = STATE.unpack_from(encoded)
-        if len(encoded) < STATE.size + inputs:
-            raise BadState(f"a state with {inputs} inputs has at least {STATE.size + inputs} bytes, not {len(encoded)}")
-        made = STATE.size + inputs
-        return cls(executed, position, channel, encoded[STATE.size : made], encoded[made:])
+        executed, position, unit, count = STATE.unpack_from(encoded)
+        at = STATE.size + 4 * count
+        if len(encoded) < at:
+            raise BadState(f"a state of {count} values has at least {at} bytes, not {len(encoded)}")
+        live = []
+        for length in struct.unpack_from(f">{count}I", encoded, STATE.size):
+            live.append(encoded[at : at + length])
+            at += length
+        if at != len(encoded):
+            raise BadState(f"a state of these values has {at} bytes, not {len(encoded)}")
+        return cls(executed, position, unit, tuple(live))
 
 
 @dataclass(frozen=True, slots=True)
 class Step:
     """One transaction of an execution."""
 
-    channels: int
-    """How many to execute, of as many layers as they are in."""
+    values: int
+    """How many to make, of as many layers as they are in."""
     gas: int
     """What its transaction takes at most, calldata included: enough as its gas limit."""
 
@@ -92,44 +82,49 @@ class Step:
 def first_state(network: IntegerNetwork, row: bytes) -> State:
     """The state in which an execution begins. Raises ValueError for a row of another length."""
     check_rows(network, np.frombuffer(row, np.uint8)[None])
-    return State(0, HEADER.size, 0, row, b"")
+    return State(0, HEADER.size, 0, (row,))
 
 
-def advance(network: IntegerNetwork, state: State, channels: int) -> State | bytes:
-    """The state after so many channels more, or the output (4 bytes a logit, big endian) if they end before.
+def advance(network: IntegerNetwork, state: State, values: int) -> State | bytes:
+    """The state after so many values more, or the output (4 bytes a logit, big endian) if they end before.
 
-    Raises BadState for a state that is none of the network's, as far as its shape tells; ValueError for no channels.
+    Raises BadState for a state that is none of the network's, as far as its shape tells; ValueError for no values.
     """
-    if channels < 1:
-        raise ValueError("a step executes at least one channel")
-    index = _layer_of(network, state)
-    while channels:
-        layer = network.layers[index]
-        count = min(channels, layer.outputs - state.channel)
-        made = state.made + _made(layer, state.inputs, state.channel, count)
-        channels -= count
-        if state.channel + count < layer.outputs:
-            return State(state.executed + count, state.position, state.channel + count, state.inputs, made)
-        if layer.shifts is None:
+    if values < 1:
+        raise ValueError("a step makes at least one value")
+    layers = list(place(network))
+    index = _layer_of(layers, state)
+    executed, position, unit = state.executed, state.position, state.unit
+    live = list(state.live[: len(layers[index].live)])
+    while True:
+        placed = layers[index]
+        made = _made(placed, live)
+        count = min(values, placed.values - unit)
+        executed, values, unit = executed + count, values - count, unit + count
+        if unit < placed.values:
+            return State(executed, position, unit, (*live, _first_of(placed, made, unit)))
+        if index + 1 == len(layers):
             return made
-        state = State(state.executed + count, state.position + _length(layer), 0, made, b"")
-        index += 1
-    return state
+        dead = {operand.index for operand in placed.operands if operand.is_last}
+        live = [*(value for at, value in enumerate(live) if at not in dead), made]
+        index, position, unit = index + 1, position + layer_length(placed), 0
+        if not values:
+            return State(executed, position, unit, tuple(live))
 
 
 def plan(network: IntegerNetwork, state: State | None = None, gas_cap: int = GAS_CAP) -> list[Step]:
     """The steps from a state (from the first one if None is given) to the end, each as large as fits under `gas_cap`.
 
-    Raises ValueError if even one channel does not fit; BadState as `advance`.
+    Raises ValueError if even one value does not fit; BadState as `advance`.
     """
-    at = _Place(0, 0) if state is None else _Place(_layer_of(network, state), state.channel)
-    costs = _Costs.of(network)
+    costs = Costs.of(network)
+    at = Place(0, 0) if state is None else Place(_layer_of(costs.layers, state), state.unit)
     steps = []
-    while at.layer < len(network.layers):
-        left = sum(layer.outputs for layer in network.layers[at.layer :]) - at.channel
-        count = bisect_right(range(1, left + 1), gas_cap, key=lambda channels: costs.step(at, channels))
+    while at.layer < len(costs.layers):
+        left = sum(layer.values for layer in costs.layers[at.layer :]) - at.unit
+        count = bisect_right(range(1, left + 1), gas_cap, key=lambda values: costs.step(at, values))
         if count == 0:
-            raise ValueError(f"one channel of layer {at.layer} takes {costs.step(at, 1)} gas; the cap is {gas_cap}")
+            raise ValueError(f"one value of layer {at.layer} takes {costs.step(at, 1)} gas; the cap is {gas_cap}")
         steps.append(Step(count, costs.step(at, count)))
         at = costs.after(at, count)
     return steps
@@ -137,121 +132,51 @@ def plan(network: IntegerNetwork, state: State | None = None, gas_cap: int = GAS
 
 def begin_gas(network: IntegerNetwork) -> int:
     """What the transaction that begins an execution takes at most."""
-    return _Costs.of(network).begin()
+    return Costs.of(network).begin()
 
 
-def _layer_of(network: IntegerNetwork, state: State) -> int:
+def _layer_of(layers: list[Placed], state: State) -> int:
     """The index of the layer that the state is in."""
     position, executed = HEADER.size, 0
-    for index, layer in enumerate(network.layers):
+    lengths = list(map(len, state.live))
+    for index, placed in enumerate(layers):
         if position == state.position:
-            width = 1 if layer.shifts is not None else 4
-            shape = (executed + state.channel, layer.inputs, state.channel * width)
-            if state.channel < layer.outputs and shape == (state.executed, len(state.inputs), len(state.made)):
+            expected = list(map(math.prod, placed.live))
+            if state.unit:
+                expected.append(placed.values * (4 if _is_last(placed) else 1))
+            if state.unit < placed.values and (state.executed, lengths) == (executed + state.unit, expected):
                 return index
-        position += _length(layer)
-        executed += layer.outputs
+        position += layer_length(placed)
+        executed += placed.values
     raise BadState(f"the network has no layer at byte {state.position} with such a state: is it another model's?")
 
 
-def _length(layer: Dense) -> int:
-    """Bytes of a layer in the program."""
-    return LAYER.size + layer.outputs * (PREAMBLE + layer.inputs)
+def _is_last(placed: Placed) -> bool:
+    return isinstance(placed.operator, Dense) and placed.operator.shifts is None
 
 
-def _made(layer: Dense, inputs: bytes, first: int, count: int) -> bytes:
-    """What `count` channels of the layer make, from `first` on."""
-    chosen = slice(first, first + count)
-    activations = np.frombuffer(inputs, np.uint8).astype(np.int64)[None]
-    sums = compute_dense(activations, layer.weights[chosen], layer.bias[chosen])
-    if layer.shifts is None:
-        return sums.astype(">i4").tobytes()
-    return compute_requantised(sums, layer.shifts[chosen]).astype(np.uint8).tobytes()
+def _made(placed: Placed, live: list[bytes]) -> bytes:
+    """What a layer makes of the live values that it reads."""
+    read = [
+        np.frombuffer(live[operand.index], np.uint8).astype(np.int64).reshape(1, *placed.live[operand.index])
+        for operand in placed.operands
+    ]
+    return apply(placed.operator, read).astype(">i4" if _is_last(placed) else np.uint8).tobytes()
 
 
-@dataclass(frozen=True, slots=True)
-class _Place:
-    """Where a step begins or ends: at a channel of a layer, or behind the last layer."""
-
-    layer: int
-    channel: int
-
-
-@dataclass(frozen=True, slots=True)
-class _Costs:
-    """Upper bounds of the gas that an execution's transactions take, from shapes alone, since nothing else decides it.
-
-    Everything touched is taken to be cold, every byte of calldata not to be zero, and the model to be measured.
-    """
-
-    network: IntegerNetwork
-    program_length: int
-    buffer: int
-    """Bytes of memory for a layer's activations."""
-
-    @classmethod
-    def of(cls, network: IntegerNetwork) -> _Costs:
-        length = HEADER.size + sum(_length(layer) for layer in network.layers)
-        return cls(network, length, max(4 * network.output_length, *(layer.inputs for layer in network.layers)))
-
-    def begin(self) -> int:
-        """The transaction that opens an execution."""
-        length = STATE.size + self.network.row_length
-        return _transaction(length, OPENING_GAS + STATE_BYTE_GAS * length + _memory(5 * length))
-
-    def step(self, at: _Place, channels: int) -> int:
-        """The transaction that executes so many channels from there on, fewer if there are not so many."""
-        gas, program_bytes, largest = STEP_GAS, 0, CHUNK_BYTES
-        end = at
-        while channels and end.layer < len(self.network.layers):
-            layer = self.network.layers[end.layer]
-            count = min(channels, layer.outputs - end.channel)
-            record = PREAMBLE + layer.inputs
-            gas += _layer_gas(layer.inputs, count)
-            program_bytes += LAYER.size + count * record
-            largest = max(largest, FOUR * record)
-            channels -= count
-            end = self.after(end, count)
-        chunks = -(-self.program_length // CHUNK_BYTES)
-        gas += ADDRESS_GAS * chunks + CHUNK_GAS * min(chunks, 3 + program_bytes // CHUNK_BYTES)
-        before, after = self._state_length(at), self._state_length(end)
-        gas += STATE_BYTE_GAS * (before + after)
-        if end.layer == len(self.network.layers):
-            gas += OUTPUT_GAS + OUTPUT_BYTE_GAS * after
-        return _transaction(before, gas + _memory(2 * before + 4 * after + 2 * self.buffer + largest + CHUNK_BYTES))
-
-    def after(self, at: _Place, channels: int) -> _Place:
-        """Where a step of so many channels ends, all of them in the same layer if it is longer than that."""
-        layer, channel = at.layer, at.channel + channels
-        while layer < len(self.network.layers) and channel >= self.network.layers[layer].outputs:
-            channel -= self.network.layers[layer].outputs
-            layer += 1
-        return _Place(layer, channel)
-
-    def _state_length(self, at: _Place) -> int:
-        """Bytes of the state there, or of the output at the end."""
-        if at.layer == len(self.network.layers):
-            return 4 * self.network.output_length
-        layer = self.network.layers[at.layer]
-        return STATE.size + layer.inputs + at.channel * (4 if layer.shifts is None else 1)
+def _first_of(placed: Placed, made: bytes, count: int) -> bytes:
+    """What a layer makes with all but the first `count` values that it makes left at zero."""
+    values = np.frombuffer(made, ">i4" if _is_last(placed) else np.uint8)
+    some = np.zeros_like(values)
+    chosen = _order(placed)[:count]
+    some[chosen] = values[chosen]
+    return some.tobytes()
 
 
-def _layer_gas(inputs: int, count: int) -> int:
-    """Channels of one layer."""
-    blocks, four = -(-inputs // BLOCK), FOUR * (PREAMBLE + inputs)
-    fours = -(-count // FOUR)
-    slides = 1 + -(-fours // max(1, CHUNK_BYTES // four))
-    window = SLIDE_GAS + max(four, CHUNK_BYTES) // 10
-    return LAYER_GAS + START_GAS * blocks + slides * window + fours * (FOUR_GAS + BLOCK_GAS * blocks)
-
-
-def _transaction(length: int, gas: int) -> int:
-    """A transaction whose call takes `gas` and has a state or row of `length` bytes, none of them zero (EIP-7623)."""
-    calldata = length + ARGUMENT_BYTES
-    return 21_000 + max(16 * calldata + gas, 40 * calldata)
-
-
-def _memory(length: int) -> int:
-    """Gas of `length` bytes of memory."""
-    words = length // 32 + 100
-    return 3 * words + words * words // 512
+def _order(placed: Placed) -> NDArray[np.int64]:
+    """The order in which a layer makes its values: a convolution all channels of a group at a place before the next place."""
+    numbers = np.arange(placed.values)
+    if not isinstance(placed.operator, Conv):
+        return numbers
+    groups = placed.operator.groups
+    return numbers.reshape(groups, placed.shape[0] // groups, -1).transpose(0, 2, 1).ravel()

@@ -70,12 +70,10 @@ def act(context: SignerContext, job: Job, action: Action) -> Result:
         case BeginExecution(row):
             call = context.contracts.registry.begin(job.terms.model_id, row)
             return send(context, duty, call, ("ExecutionExists",), deadline=_end(sight), urgent=True)
-        case AdvanceExecution(row_hash, state, channels):
-            call = context.contracts.registry.advance(job.terms.model_id, row_hash, state, channels)
+        case AdvanceExecution(row_hash, state, values):
+            call = context.contracts.registry.advance(job.terms.model_id, row_hash, state, values)
             overtaken = ("ExecutionOver", "StaleStep")
-            return send(
-                context, duty, call, overtaken, deadline=_end(sight), detail=f"{channels} channels", urgent=True
-            )
+            return send(context, duty, call, overtaken, deadline=_end(sight), detail=f"{values} values", urgent=True)
         case _:
             return _act_on_root(context, sight, action, duty)
 

@@ -149,11 +149,11 @@ class BeginExecution:
 
 @dataclass(frozen=True, slots=True)
 class AdvanceExecution:
-    """Execute so many channels more of the row with this sha256, from this state."""
+    """Make so many values more of the row with this sha256, from this state."""
 
     row_hash: bytes
     state: bytes
-    channels: int
+    values: int
 
 
 Action: TypeAlias = (

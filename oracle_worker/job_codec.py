@@ -107,8 +107,8 @@ def action_to_json(action: Action) -> dict[str, Any]:
             return {"kind": "extend_challenge", **_proofs_to_json(result, given)}
         case BeginExecution(row):
             return {"kind": "begin", "row": to_text(row)}
-        case AdvanceExecution(row_hash, state, channels):
-            steps = {"row_hash": to_text(row_hash), "state": to_text(state), "channels": str(channels)}
+        case AdvanceExecution(row_hash, state, values):
+            steps = {"row_hash": to_text(row_hash), "state": to_text(state), "values": str(values)}
             return {"kind": "advance", **steps}
 
 
@@ -210,11 +210,9 @@ def _begin(given: object, kind: str) -> Action:
 
 
 def _advance(given: object, kind: str) -> Action:
-    body = fields_of(given, kind, ("kind", "row_hash", "state", "channels"))
+    body = fields_of(given, kind, ("kind", "row_hash", "state", "values"))
     state = bytes_of(body["state"], None, "state", most=MOST_ROWS_BYTES)
-    return AdvanceExecution(
-        bytes_of(body["row_hash"], 32, "row_hash"), state, integer_of(body["channels"], 32, "channels")
-    )
+    return AdvanceExecution(bytes_of(body["row_hash"], 32, "row_hash"), state, integer_of(body["values"], 32, "values"))
 
 
 _READERS: dict[str, Callable[[object, str], Action]] = {

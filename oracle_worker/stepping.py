@@ -50,7 +50,7 @@ def way_to(
     if _is_short(contracts, sight, len(steps) + (not progress.begun) + 1):
         yield ExtendChallenge(then.result, then.given)
     if progress.begun:
-        yield AdvanceExecution(sha256(row).digest(), state.encode(), steps[0].channels)
+        yield AdvanceExecution(sha256(row).digest(), state.encode(), steps[0].values)
     else:
         yield BeginExecution(row)
 

@@ -2,7 +2,9 @@
 pragma solidity 0.8.37;
 
 import {IntegerNetwork} from "./IntegerNetwork.sol";
+import {ProgramValidator} from "./ProgramValidator.sol";
 import {IModelRegistry} from "./interfaces/IModelRegistry.sol";
+import {CodeStorage} from "./libraries/CodeStorage.sol";
 
 /// @title IModelRegistry, which see
 contract ModelRegistry is IModelRegistry {
@@ -10,14 +12,14 @@ contract ModelRegistry is IModelRegistry {
     /// one transaction may have, that is 12,582,912: beside the execution it pays for a row of 96 KiB (1.57 million gas
     /// as calldata, under 0.2 million to hash and pass on), two proofs at depth 32 and the call itself (under 0.2
     /// million).
-    uint256 public constant MOST_EXECUTION_GAS = 10_000_000;
+    uint256 private constant MOST_EXECUTION_GAS = 10_000_000;
 
     /// @notice As many chunks as one transaction can hash, validate, execute and record, the last one having been
     /// stored before it if it is long.
-    uint256 public constant MOST_CHUNKS = 36;
+    uint256 private constant MOST_CHUNKS = 36;
 
     /// @notice The longest output of an execution in steps: it is stored in one contract.
-    uint256 public constant MOST_STEPWISE_LOGITS = IntegerNetwork.CHUNK / 4;
+    uint256 private constant MOST_STEPWISE_LOGITS = CodeStorage.CHUNK / 4;
 
     // What the first access in a transaction costs on top (EIP-2929): this contract; for each chunk its address's slot
     // and its account.
@@ -32,6 +34,8 @@ contract ModelRegistry is IModelRegistry {
 
     /// @inheritdoc IModelRegistry
     uint256 public immutable executionGasLimit;
+
+    ProgramValidator private immutable VALIDATOR = new ProgramValidator();
 
     /// @dev One slot, so that executing a model of one chunk reads one.
     struct Entry {
@@ -50,7 +54,7 @@ contract ModelRegistry is IModelRegistry {
     }
 
     /// @dev `output` is a contract of STOP and the output; `furthest` the largest key of `reached`, which holds states
-    /// by the channels executed before them. There is one state for each number of channels.
+    /// by the values made before them. There is one state for each number of values.
     struct Execution {
         address output;
         uint32 furthest;
@@ -79,18 +83,18 @@ contract ModelRegistry is IModelRegistry {
         uint256 chunks = stored.length + 1;
         if (chunks > MOST_CHUNKS) revert TooManyChunks(chunks, MOST_CHUNKS);
         address[] memory full = _find(stored);
-        bytes memory program = IntegerNetwork.assemble(full, last);
-        modelId = IntegerNetwork.identify(program);
+        uint256 rowLength;
+        uint256 outputLength;
+        (modelId, rowLength, outputLength) = VALIDATOR.validate(full, last);
         if (_entries[modelId].firstChunk != address(0)) revert ModelExists(modelId);
 
-        (uint256 rowLength, uint256 outputLength) = IntegerNetwork.validate(program);
         (, address lastChunk) = _store(last);
         for (uint256 i = 1; i < chunks; ++i) {
             _furtherChunks[modelId][i] = i < full.length ? full[i] : lastChunk;
         }
         Entry storage entry = _entries[modelId];
         entry.firstChunk = chunks == 1 ? lastChunk : full[0];
-        entry.programLength = uint24(program.length);
+        entry.programLength = uint24(full.length * CodeStorage.CHUNK + last.length);
         entry.rowLength = uint24(rowLength);
         entry.outputLength = uint16(outputLength);
 
@@ -114,7 +118,14 @@ contract ModelRegistry is IModelRegistry {
     /// @inheritdoc IModelRegistry
     function execute(bytes32 modelId, bytes calldata row) external view returns (bytes memory output) {
         Entry storage entry = _entry(modelId);
-        return IntegerNetwork.run(_chunks(modelId, entry), entry.programLength, row);
+        uint256 length = entry.programLength;
+        output = IntegerNetwork.run(_chunks(modelId, entry.firstChunk, length), length, row);
+        assembly ("memory-safe") {
+            // The result as it would be encoded, without the copy of it
+            let result := sub(output, 32)
+            mstore(result, 32)
+            return(result, add(64, and(add(mload(output), 31), not(31))))
+        }
     }
 
     /// @inheritdoc IModelRegistry
@@ -151,20 +162,19 @@ contract ModelRegistry is IModelRegistry {
     }
 
     /// @inheritdoc IModelRegistry
-    function advance(bytes32 modelId, bytes32 rowHash, bytes calldata state, uint32 channels) external {
+    function advance(bytes32 modelId, bytes32 rowHash, bytes calldata state, uint32 values) external {
         uint256 gasBefore = gasleft();
         Entry storage entry = _entry(modelId);
         Execution storage execution = _executions[modelId][rowHash];
         if (execution.output != address(0)) revert ExecutionOver(modelId, rowHash);
-        if (channels == 0) revert EmptyStep();
+        if (values == 0) revert EmptyStep();
         uint256 executed = IntegerNetwork.executedBefore(state);
         Reached storage from = execution.reached[executed];
         if (keccak256(state) != from.stateHash) revert UnknownState(keccak256(state));
-        executed += channels;
+        executed += values;
         if (executed <= execution.furthest) revert StaleStep(executed, execution.furthest);
 
-        (bytes memory result, bool finished) =
-            IntegerNetwork.advance(_chunks(modelId, entry), entry.programLength, state, channels);
+        (bytes memory result, bool finished) = _advance(modelId, entry, state, values);
         if (finished) {
             execution.output = _storeOutput(result, keccak256(abi.encode(modelId, rowHash)));
             emit ExecutionFinished(modelId, rowHash, result);
@@ -190,7 +200,7 @@ contract ModelRegistry is IModelRegistry {
     function outputOf(bytes32 modelId, bytes32 rowHash) external view returns (bytes memory) {
         address output = _executions[modelId][rowHash].output;
         if (output == address(0)) revert ExecutionUnfinished(modelId, rowHash);
-        return IntegerNetwork.read(output);
+        return CodeStorage.read(output);
     }
 
     /// @inheritdoc IModelRegistry
@@ -218,7 +228,8 @@ contract ModelRegistry is IModelRegistry {
 
     /// @inheritdoc IModelRegistry
     function programChunks(bytes32 modelId) external view returns (address[] memory) {
-        return _chunks(modelId, _entry(modelId));
+        Entry storage entry = _entry(modelId);
+        return _chunks(modelId, entry.firstChunk, entry.programLength);
     }
 
     function _entry(bytes32 modelId) private view returns (Entry storage entry) {
@@ -226,10 +237,19 @@ contract ModelRegistry is IModelRegistry {
         if (entry.firstChunk == address(0)) revert UnknownModel(modelId);
     }
 
-    function _chunks(bytes32 modelId, Entry storage entry) private view returns (address[] memory chunks) {
+    function _advance(bytes32 modelId, Entry storage entry, bytes calldata state, uint256 values)
+        private
+        view
+        returns (bytes memory result, bool finished)
+    {
+        uint256 length = entry.programLength;
+        return IntegerNetwork.advance(_chunks(modelId, entry.firstChunk, length), length, state, values);
+    }
+
+    function _chunks(bytes32 modelId, address first, uint256 length) private view returns (address[] memory chunks) {
         unchecked {
-            chunks = new address[]((entry.programLength + IntegerNetwork.CHUNK - 1) / IntegerNetwork.CHUNK);
-            chunks[0] = entry.firstChunk;
+            chunks = new address[]((length + CodeStorage.CHUNK - 1) / CodeStorage.CHUNK);
+            chunks[0] = first;
             for (uint256 i = 1; i < chunks.length; ++i) {
                 chunks[i] = _furtherChunks[modelId][i];
             }
@@ -244,26 +264,26 @@ contract ModelRegistry is IModelRegistry {
             chunks[i] = _addressOf(stored[i]);
             uint256 length = chunks[i].code.length;
             if (length == 0) revert UnknownChunk(stored[i]);
-            if (length - 1 != IntegerNetwork.CHUNK) revert ChunkNotFull(i, length - 1);
+            if (length - 1 != CodeStorage.CHUNK) revert ChunkNotFull(i, length - 1);
         }
     }
 
     function _store(bytes calldata piece) private returns (bytes32 chunkId, address chunk) {
-        if (piece.length == 0 || piece.length > IntegerNetwork.CHUNK) {
-            revert ChunkLengthOutOfRange(piece.length, IntegerNetwork.CHUNK);
+        if (piece.length == 0 || piece.length > CodeStorage.CHUNK) {
+            revert ChunkLengthOutOfRange(piece.length, CodeStorage.CHUNK);
         }
-        bytes memory code = bytes.concat(IntegerNetwork.creationPrefix(piece.length), piece);
+        bytes memory code = bytes.concat(CodeStorage.creationPrefix(piece.length), piece);
         chunkId = keccak256(code);
         chunk = _addressOf(chunkId);
         if (chunk.code.length != 0) return (chunkId, chunk);
-        if (IntegerNetwork.create(code, 0) != chunk) revert ChunkNotWritten(piece.length);
+        if (CodeStorage.create(code, 0) != chunk) revert ChunkNotWritten(piece.length);
         emit ChunkStored(chunkId, chunk, piece.length);
     }
 
     /// @dev Under a salt of its own: one for each execution, and none of them a chunk's. In code, since in storage a
     /// word of zeros would cost less than another and gas would depend on the row.
     function _storeOutput(bytes memory output, bytes32 salt) private returns (address made) {
-        made = IntegerNetwork.create(bytes.concat(IntegerNetwork.creationPrefix(output.length), output), salt);
+        made = CodeStorage.create(bytes.concat(CodeStorage.creationPrefix(output.length), output), salt);
         if (made == address(0)) revert ChunkNotWritten(output.length);
     }
 

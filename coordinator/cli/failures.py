@@ -168,7 +168,7 @@ def _table() -> list[tuple[type[BaseException] | tuple[type[BaseException], ...]
 
     from coordinator.job_store import StoreInUse, StoreUnusable
     from models.form import RefusedModel
-    from models.program import BadProgram
+    from models.program_reader import BadProgram
     from models.scaling import BadFeatures
     from models.zoo import UnknownModel
     from oracle_worker.data_errors import DataError, DataUnavailable

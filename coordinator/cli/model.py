@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
@@ -47,22 +48,27 @@ def show(
     setup: Setup,
     named: Named,
     items: Annotated[int, typer.Option(min=1, help="Items of a job, for the least seat stake.")] = 1000,
-    disassemble: Annotated[bool, typer.Option("--disassemble", help="Print the program, channel by channel.")] = False,
+    disassemble: Annotated[
+        bool, typer.Option("--disassemble", help="Print every channel's weights and every table too.")
+    ] = False,
 ) -> None:
-    """A model's shape, what it costs to register and execute, and the least stake of a seat that judges with it."""
-    from models.program import disassemble as text_of
+    """A model's program layer by layer, what it costs to register and to dispute, and the least stake of a seat."""
+    from models.disassembly import disassemble as text_of
+    from models.disassembly import list_layers
 
     model = model_source.find(named)
-    facts = _facts(model)
-    facts |= _costs(setup, model, items)
-    if disassemble and setup.options.json and model.program:
-        facts["disassembly"] = text_of(model.program)
-    setup.out.record(facts, title=model.name)
-    if disassemble:
-        if model.program is None:
+    facts = _facts(model) | _costs(setup, model, items)
+    if model.program is None or model.network is None:
+        setup.out.record(facts, title=model.name)
+        if disassemble:
             model.need_network()
-        else:
-            setup.out.text(text_of(model.program))
+        return
+    if setup.options.json:
+        facts["layers"] = [asdict(listing) for listing in list_layers(model.network)]
+        if disassemble:
+            facts["disassembly"] = text_of(model.program, channels=True)
+    setup.out.record(facts, title=model.name)
+    setup.out.text(text_of(model.program, channels=disassemble))
 
 
 @command(app, "check")
@@ -163,20 +169,29 @@ def _costs(setup: Setup, model: Model, items: int) -> dict[str, Any]:
         known, price = _registered(setup, model.model_id), setup.contracts.oracle.bounds().reference_price
     if known is None and (model.program is None or model.network is None):
         raise errors.UnknownModel(model.model_id)
+    facts: dict[str, Any]
     if known is not None:
-        row_length, execution_gas = known.row_length, known.execution_gas
-        facts: dict[str, Any] = {"registered": True, "program_bytes": known.program_length}
+        row_length, execution_gas, stepwise = known.row_length, known.execution_gas, known.stepwise
+        facts = {"registered": True, "program_bytes": known.program_length}
     else:
         assert model.program is not None and model.network is not None
         with setup.out.progress("registering it on a chain of its own, to measure"):
             measured = measure.measure(model.program, model.model_id)
-        row_length, execution_gas = model.network.row_length, measured.execution_gas
+        row_length, execution_gas, stepwise = model.network.row_length, measured.execution_gas, measured.stepwise
         facts = {"registered": False, "registration_gas": measured.registration_gas}
+        facts |= {"registration_transactions": measured.transactions}
         facts |= {"registration_cost": Wei(measured.registration_gas * price)}
+    if stepwise and model.network is not None:
+        plan = measure.plan(model.network)
+        facts |= {"steps": plan.steps, "largest_step_gas": plan.largest, "steps_gas": plan.gas}
+        execution_gas = execution_gas or plan.gas  # until its row of 255s has been executed there
+    refutation = gas_budget.refutation(0 if stepwise else execution_gas, depth_of(items), row_length)
     least = gas_budget.min_seat_stake(execution_gas, depth_of(items), row_length, price)
     return {
         **facts,
+        "stepwise": stepwise,
         "execution_gas": execution_gas,
+        "refutation_gas": refutation,
         "items": items,
         "least_seat_stake": Wei(least),
         "reference_price": Wei(price),

@@ -48,7 +48,7 @@ class Made:
 
 
 def quantize(asked: Asked) -> Made:
-    """Quantise a float ONNX file on calibration data. Raises CannotQuantize, NotExecutable, BadFeatures, Refusal, OSError."""
+    """Quantise a float ONNX file on calibration data. Raises CannotQuantize, NotCanonical, BadFeatures, Refusal, OSError."""
     from models import quantizer
     from models.form import RefusedModel
     from models.program import compile_network

@@ -16,6 +16,7 @@ from tests.contracts.chain import Chain, Contract, Halted, load, party
 from tests.contracts.raising import raises
 from tests.contracts.test_reverts import JURY
 from tests.contracts.world import MODEL, NewWorld, Play, World
+from tests.models.test_program import image_program, number, sides
 
 # The model registry, in the order of its guards
 
@@ -83,14 +84,18 @@ PROGRAM_ERRORS = {
     "RowLengthOutOfRange(uint256,uint256)": changed(4, 0, 0, 0, 0),
     "LayerCountOutOfRange(uint256)": changed(16, 0, 0),
     "WrongOpcode(uint256,uint256)": changed(18, 3),
-    "InputsMismatch(uint256,uint256,uint256)": changed(22, 4),
-    "OutputsOutOfRange(uint256,uint256,uint256)": changed(26, 0),
-    "ShiftOutOfRange(uint256,uint256,uint256)": changed(27, 1),
-    "WeightOutOfRange(uint256,uint256)": changed(32, 128 + 64),
-    "SumOutOfRange(uint256,uint256,uint256)": changed(28, 0x01),
+    "WrongOperand(uint256,uint256)": changed(19, 0x81),
+    "ShapeMismatch(uint256)": changed(23, 4),
+    "OutputsOutOfRange(uint256,uint256,uint256)": changed(27, 0),
+    "ShiftOutOfRange(uint256,uint256,uint256)": changed(28, 1),
+    "WeightOutOfRange(uint256,uint256)": changed(33, 128 + 64),
+    "SumOutOfRange(uint256,uint256,uint256)": changed(29, 0x01),
+    "WindowOutOfRange(uint256)": image_program(b"\x05\x80\x03" + number(1) + sides() * 3),
+    "SizeOutOfRange(uint256)": image_program(b"\x09\x80\x02\0" + number(1) + (number(4) + number(9999) * 2) * 2),
     "TrailingBytes(uint256,uint256)": MODEL.program + b"\0",
+    "UnreadValues(uint256)": changed(19, 0),
     "OutputLengthMismatch(uint256,uint256)": changed(11, 3),
-    "WidestMismatch(uint256,uint256)": changed(15, 4),
+    "MemoryMismatch(uint256,uint256)": changed(15, 4),
 }
 
 
@@ -122,7 +127,7 @@ def test_a_row_of_another_length_is_refused(new_world: NewWorld, row: bytes) -> 
 # Execution in steps (tests/models/test_stepwise.py has the attacks)
 
 ROW = b"\1\2\3"
-CHANNELS = 2  # of the model
+VALUES = 2  # that the model makes
 
 
 class Steps:
@@ -137,9 +142,9 @@ class Steps:
         (event,) = self.registry.send(party("ann"), "begin", MODEL.id, self.row)
         return bytes(event.args["state"])
 
-    def advance(self, channels: int, state: bytes | None = None) -> None:
+    def advance(self, values: int, state: bytes | None = None) -> None:
         given = self.state if state is None else state
-        self.registry.send(party("ann"), "advance", MODEL.id, sha256(self.row).digest(), given, channels)
+        self.registry.send(party("ann"), "advance", MODEL.id, sha256(self.row).digest(), given, values)
 
 
 @raises("ExecutionExists(bytes32,bytes32)", modelId=MODEL.id)
@@ -148,7 +153,7 @@ def test_beginning_an_execution_twice_is_refused(new_world: NewWorld) -> None:
 
 
 @raises("EmptyStep()")
-def test_a_step_of_no_channels_is_refused(new_world: NewWorld) -> None:
+def test_a_step_of_no_values_is_refused(new_world: NewWorld) -> None:
     Steps(new_world).advance(0)
 
 
@@ -169,7 +174,7 @@ def test_a_step_to_where_the_execution_was_before_is_refused(new_world: NewWorld
 def test_a_step_beyond_the_end_is_refused(new_world: NewWorld) -> None:
     steps = Steps(new_world)
     for _ in range(2):
-        steps.advance(CHANNELS)
+        steps.advance(VALUES)
 
 
 def register_network(world: World, network: IntegerNetwork) -> bytes:
@@ -180,9 +185,9 @@ def register_network(world: World, network: IntegerNetwork) -> bytes:
     return bytes(registered.args["modelId"])
 
 
-@raises("StepTooSmallToMeasure(uint256,uint256)", least=75_000)
+@raises("StepTooSmallToMeasure(uint256,uint256)", least=120_000)
 def test_measuring_a_model_in_tiny_steps_is_refused(new_world: NewWorld) -> None:
-    world = new_world(execution_gas_limit=150_000)
+    world = new_world(execution_gas_limit=240_000)
     network = IntegerNetwork((Dense(np.zeros((128, 500), np.int8), np.zeros(128, np.int32), None),))
     model, row = register_network(world, network), b"\xff" * network.row_length
     (event,) = world.registry.send(party("ann"), "begin", model, row)

@@ -7,6 +7,8 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
 from numpy.typing import NDArray
 
 from models import zoo
@@ -14,6 +16,7 @@ from models.interpreter import run
 from models.network import IntegerNetwork
 from models.program import compile_network
 from models.runtime import Runtime
+from tests.models.random_graphs import OPERATORS, graph_rows, random_graph
 from tests.models.random_networks import STYLES, hazard_rows, random_networks
 from tests.models.real_rows import NAMES, real_rows
 from tests.models.registry import Registry
@@ -50,6 +53,26 @@ def test_all_three_agree_on_ten_thousand_rows_of_sixty_random_networks(registry:
         rows = hazard_rows(network, ROWS, rng)
         compared += len(assert_three_agree(registry, network, rows))
     assert compared >= 10_000 and len(networks) >= 50 and len(networks) % len(STYLES) == 0
+
+
+@settings(max_examples=80, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(
+    st.integers(0, 1 << 32),
+    st.sampled_from(STYLES),
+    st.lists(st.sampled_from(OPERATORS), min_size=1, max_size=9),
+)
+def test_all_three_agree_on_random_graphs_of_the_whole_operator_set(
+    registry: Registry, seed: int, style: str, wanted: list[str]
+) -> None:
+    graph = random_graph(seed, style, wanted)
+    assert_three_agree(registry, graph, graph_rows(graph, 6, np.random.default_rng(seed)))
+
+
+@pytest.mark.parametrize("operator", OPERATORS)
+def test_all_three_agree_on_each_operator_in_every_style(registry: Registry, operator: str) -> None:
+    for seed, style in enumerate(STYLES * 3):
+        graph = random_graph(seed, style, [operator, operator])
+        assert_three_agree(registry, graph, graph_rows(graph, 7, np.random.default_rng(seed)))
 
 
 @pytest.mark.parametrize("name", NAMES)

@@ -9,14 +9,19 @@ from typing import Any, get_args
 import numpy as np
 import pytest
 
+from models import form, integer_ops
 from models.canonical import RULES, to_onnx
 from models.form import (
+    LARGEST_AVERAGE,
     LONGEST_ROW,
     MOST_DIMENSIONS,
     MOST_HELD,
     MOST_LAYERS,
+    MOST_LIVE,
+    MOST_MEMORY,
     MOST_OPERATIONS,
     MOST_OUTPUTS,
+    MOST_READ,
     MOST_VALUES,
     NotCanonical,
     check_network,
@@ -37,7 +42,8 @@ from models.network import (
     Transpose,
 )
 from models.onnx_file import MAX_FILE_BYTES, MAX_NODES
-from models.program import HEADER, compile_network, decompile
+from models.program import HEADER, compile_network
+from models.program_reader import decompile
 from models.runtime import Runtime
 from tests.models.registry import Deployed, constant_network
 
@@ -194,6 +200,40 @@ def test_networks_at_the_limits_of_size_are_in_the_form() -> None:
     check_network(constant_network([1, MOST_OUTPUTS]))
 
 
+def wide(channels: int) -> IntegerNetwork:
+    """A row of 1,024 bytes is copied into more channels, of which each is pooled into as many values again."""
+    pool = MaxPool((1,), (1,), ((0, 0),))
+    shrink = MaxPool((1024,), (1024,), ((0, 0),))
+    operators = (Reshape((1, 1024)), Concat(), pool, shrink, Reshape((channels,)), dense(np.ones((1, channels)), [0]))
+    return IntegerNetwork(operators, ((0,), (1,) * channels, (2,), (3,), (4,), (5,)))
+
+
+def test_more_values_than_the_chain_can_hold_at_once_are_refused() -> None:
+    """Twice the channels, the window of one byte and 32 bytes for each of the three."""
+    check_network(wide(95))
+    with pytest.raises(NotCanonical, match=r"layer 2: size: .* take 196705 bytes: 196608 are possible"):
+        check_network(wide(96))
+
+
+def fan(count: int) -> IntegerNetwork:
+    """As many values of one byte that only the last layers read: Add cannot join more than two."""
+    tables = tuple(Table(np.zeros(256, np.uint8)) for _ in range(count))
+    reads = [(0,), *((1,) for _ in range(count))]
+    return IntegerNetwork(
+        (Reshape((1,)), *tables, Concat(), dense(np.ones((1, count)), [0])),
+        (*reads, tuple(range(2, count + 2)), (count + 2,)),
+    )
+
+
+def test_more_values_that_are_still_to_be_read_than_a_program_can_name_are_refused() -> None:
+    check_network(fan(MOST_LIVE))
+    with pytest.raises(NotCanonical, match=f"layer {MOST_LIVE + 1}: size: 129 values are still to be read"):
+        check_network(fan(MOST_LIVE + 1))
+    network = IntegerNetwork((Reshape((1,)), Concat(), dense(np.ones((1, 256)), [0])), ((0,), (1,) * 256, (2,)))
+    with pytest.raises(NotCanonical, match="layer 1: size: it reads 256 values: 255 are possible"):
+        check_network(network)
+
+
 def test_as_many_layers_as_a_program_can_name_are_a_program_to_the_chain_too() -> None:
     program = compile_network(of_depth(MOST_LAYERS))
     assert len(decompile(program).layers) == MOST_LAYERS
@@ -201,19 +241,29 @@ def test_as_many_layers_as_a_program_can_name_are_a_program_to_the_chain_too() -
 
 
 def test_the_contracts_limits_are_those_of_the_form() -> None:
-    source = (PROJECT / "contracts/src/IntegerNetwork.sol").read_text("utf-8")
-    stated = dict(re.findall(r"uint256 (?:internal|private) constant (\w+) = ([\d_]+|1 << \d+);", source))
-    limits = {"LONGEST_ROW": LONGEST_ROW, "MOST_OUTPUTS": MOST_OUTPUTS, "SHIFT_LIMIT": SHIFT_LIMIT}
-    assert {name: int(stated[name]) for name in limits} == limits
-    assert stated["SUM_LIMIT"] == f"1 << {SUM_LIMIT.bit_length() - 1}"
-    assert "uint256 layers = uint16(header >> 112);" in source  # any count that two bytes can hold
+    source = (PROJECT / "contracts/src/ProgramValidator.sol").read_text("utf-8")
+    stated = dict(re.findall(r"uint256 internal constant (\w+) = ([\d_]+|1 << \d+);", source))
+    limits = vars(form) | vars(integer_ops)
+    numbers = {name: 1 << int(each[5:]) if each.startswith("1 <<") else int(each) for name, each in stated.items()}
+    assert numbers == {name: limits[name] for name in stated}
+    assert len(stated) == 11
+    assert "reading.layers = uint16(header >> 112);" in source  # any count that two bytes can hold
 
 
 def test_the_documents_limits_are_those_of_the_form() -> None:
     text = (PROJECT / "docs/program.md").read_text("utf-8")
+    text += " ".join(text.split())
     for sentence in (
         f"bytes in an input row, 1 … {LONGEST_ROW:,} |",
         f"outputs, 1 … {MOST_OUTPUTS:,} |",
+        f"any layer needs, at most {MOST_MEMORY:,} |",
+        f"never more than {MOST_LIVE} live values",
+        f"how many values it reads, 2 … {MOST_READ} |",
+        f"Kernel and stride are 1 … {MOST_VALUES:,}",
+        f"a power of two up to {LARGEST_AVERAGE:,}.",
+        f"makes at most {MOST_VALUES:,} values and all of them together {MOST_HELD:,}.",
+        f"at most 2^{MOST_OPERATIONS.bit_length() - 1} places",
+        f"dimensions, 1 … {MOST_DIMENSIONS} (one byte)",
         "| 16 | 2 | layers, at least 1 |",
         f"shift k, 0 … {SHIFT_LIMIT};",
         f"|w| ≤ {WEIGHT_LIMIT}, so a weight's byte is",
@@ -234,7 +284,8 @@ def test_the_guides_limits_are_those_of_the_form_and_it_names_every_operator() -
         f"|w| ≤ {WEIGHT_LIMIT}; in each output channel 255·Σ|w| + |b| < 2^{SUM_LIMIT.bit_length() - 1};",
         f"2^k, 0 ≤ k ≤ {SHIFT_LIMIT},",
         f"at most {LONGEST_ROW:,} bytes a row, {MOST_VALUES:,} values anywhere and {MOST_HELD:,} in all, "
-        f"2^{MOST_OPERATIONS.bit_length() - 1} operations a row, {MOST_DIMENSIONS} dimensions, "
+        f"2^{MOST_OPERATIONS.bit_length() - 1} operations a row, {MOST_DIMENSIONS} dimensions, {MOST_LIVE} values still to be "
+        f"read at any one time, {MOST_READ} read at once and {MOST_MEMORY >> 10} KiB of them, "
         f"{MAX_NODES:,} ONNX nodes and {MAX_FILE_BYTES >> 20} MiB a file.",
     ):
         assert sentence in text, sentence

@@ -16,7 +16,6 @@ from models.form import check_network
 from models.integer_ops import SUM_LIMIT, compute_channel_bounds
 from models.interpreter import apply, run
 from models.network import Add, AveragePool, Conv, Dense, IntegerNetwork, MaxPool, Pad, Reshape
-from models.program import NotExecutable, compile_network
 from models.runtime import Optimisation, Runtime
 from tests.models.random_graphs import OPERATORS, STYLES, graph_rows, random_graph
 
@@ -119,17 +118,6 @@ def test_one_changed_entry_of_a_table_or_weight_is_a_difference_that_the_compari
                 compared += 1
                 changed += bool((run(IntegerNetwork(operators, graph.reads), rows) != Runtime(graph).run(rows)).any())
     assert changed > compared // 4 > 5
-
-
-def test_what_the_chain_cannot_execute_yet_has_no_program() -> None:
-    graph = random_graph(1, "plain", ["conv", "max"])
-    with pytest.raises(NotExecutable, match=r"not yet executable on chain.* this has .*Conv, MaxPool, Reshape"):
-        compile_network(graph)
-    dense = Dense(np.ones((2, 2), np.int8), np.zeros(2, np.int32), np.zeros(2, np.uint8))
-    last = Dense(np.ones((1, 2), np.int8), np.zeros(1, np.int32), None)
-    residual = Add(np.ones((2, 2), np.int8), dense.bias, np.zeros(2, np.uint8))
-    with pytest.raises(NotExecutable, match="this has Add"):
-        compile_network(IntegerNetwork((dense, dense, residual, last), ((0,), (0,), (1, 2), (3,))))
 
 
 @pytest.mark.parametrize("level", LEVELS)

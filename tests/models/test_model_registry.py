@@ -13,7 +13,9 @@ from hypothesis import strategies as st
 from pyrevm import EVM
 
 from models.interpreter import run
-from models.program import BadProgram, compile_network, decompile, model_id
+from models.program import compile_network, model_id
+from models.program_reader import BadProgram, decompile
+from tests.models.random_graphs import OPERATORS, STYLES, random_graph
 from tests.models.registry import (
     CALLER,
     CHUNK,
@@ -211,13 +213,61 @@ def test_the_chain_accepts_exactly_what_decompiles(changes: list[tuple[int, int]
     assert is_valid(bytes(changed)) == decompiles(bytes(changed))
 
 
+GRAPHS = [
+    compile_network(random_graph(seed, STYLES[seed % 5], [*np.random.default_rng(seed).permutation(OPERATORS)[:5]]))
+    for seed in range(60)
+]
+
+
+@settings(max_examples=1_500, deadline=None)
+@given(
+    st.sampled_from([each for each in GRAPHS if len(each) < 2_000]),
+    st.lists(st.tuples(st.floats(0, 1), st.integers(0, 255)), min_size=1, max_size=2),
+    st.booleans(),
+)
+def test_chain_and_decompiler_refuse_changed_programs_of_every_operator_for_the_same_reason(
+    program: bytes, changes: list[tuple[float, int]], at_the_start: bool
+) -> None:
+    """Half of the changes are to what precedes the first weights, where structure is denser."""
+    changed = bytearray(program)
+    for position, value in changes:
+        changed[int(position * (min(len(program), 90 if at_the_start else 1 << 30) - 1))] = value
+    assert_judged_alike(bytes(changed))
+
+
+@pytest.mark.parametrize("seed", [1, 7, 23])
+def test_every_byte_of_the_first_layers_set_to_every_hazard_is_judged_alike(seed: int) -> None:
+    program = GRAPHS[seed]
+    for position in range(min(len(program), 120)):
+        for value in (0, 1, 2, 3, 6, 11, 12, 127, 128, 129, 255):
+            changed = bytearray(program)
+            changed[position] = value
+            assert_judged_alike(bytes(changed))
+
+
+def assert_judged_alike(program: bytes) -> None:
+    """Accepted by both, and then executed alike, or refused by both for one reason."""
+    try:
+        network = decompile(program)
+    except BadProgram as refusal:
+        with pytest.raises(Reverted) as caught:
+            HARNESS.call("validate", program)
+        assert caught.value.error == refusal.reason, str(refusal)
+        return
+    assert HARNESS.call("validate", program) == (network.row_length, network.output_length)
+    assert compile_network(network) == program
+    row = np.random.default_rng(0).integers(0, 256, (1, network.row_length)).astype(np.uint8)
+    chunk = HARNESS.evm.deploy(CALLER, creation_code(b"\x00" + program))
+    assert HARNESS.call("run", [chunk], len(program), row.tobytes()) == run(network, row)[0].astype(">i4").tobytes()
+
+
 @pytest.mark.parametrize("position", [0, 1, 30, 31, 32, 33, 63, 64, 65, 69])
 def test_every_byte_value_of_a_weight_is_judged_alike_by_chain_and_decompiler(position: int) -> None:
     """70 weights: two whole words and a rest, with the byte in each part and at each edge."""
     program = compile_network(constant_network([70, 2]))
     for value in range(256):
         changed = bytearray(program)
-        changed[18 + 9 + 5 + position] = value
+        changed[18 + 10 + 5 + position] = value
         assert is_valid(bytes(changed)) == decompiles(bytes(changed)) == (65 <= value <= 191)
 
 
@@ -228,7 +278,7 @@ def test_the_bound_on_a_channels_sum_is_exact_on_chain(harness: Deployed) -> Non
             program = compile_network(constant_network([inputs, 1], weight=weight, bias=bias))
             assert harness.call("validate", program) == (inputs, 1)
             over = bytearray(program)
-            over[28:32] = (bias + (1 if bias > 0 else -1)).to_bytes(4, "big", signed=True)
+            over[29:33] = (bias + (1 if bias > 0 else -1)).to_bytes(4, "big", signed=True)
             assert reverts(harness, "SumOutOfRange", "validate", bytes(over)) == (0, 0, 1 << 24)
 
 

@@ -1,7 +1,8 @@
 // SPDX-License-Identifier: MIT
 pragma solidity 0.8.37;
 
-/// @notice docs/program.md in plain Solidity, one multiplication at a time: what IntegerNetwork must agree with.
+/// @notice Dense layers of docs/program.md in plain Solidity, one multiplication at a time: what IntegerNetwork must
+/// agree with. For every other operator models/integer_ops.py is what it must agree with.
 contract NaiveNetwork {
     function run(bytes calldata program, bytes calldata row) external pure returns (bytes memory output) {
         uint256 layers = _number(program, 16, 2);
@@ -12,8 +13,8 @@ contract NaiveNetwork {
         }
         for (uint256 layer; layer < layers; ++layer) {
             bool hidden = _number(program, position, 1) == 1;
-            uint256 outputs = _number(program, position + 5, 4);
-            position += 9;
+            uint256 outputs = _number(program, position + 6, 4);
+            position += 10;
             int256[] memory y = new int256[](outputs);
             for (uint256 channel; channel < outputs; ++channel) {
                 uint256 shift = _number(program, position, 1);

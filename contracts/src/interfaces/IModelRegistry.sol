@@ -28,7 +28,7 @@ interface IModelRegistry {
 
     /// @param begun its first state is there
     /// @param finished `outputOf` has its output
-    /// @param executed channels, of the whole network, before the furthest state that it has reached
+    /// @param executed values, of the whole network, made before the furthest state that it has reached
     /// @param stateHash keccak256 of that state
     struct Progress {
         bool begun;
@@ -95,7 +95,7 @@ interface IModelRegistry {
     error ExecutionOver(bytes32 modelId, bytes32 rowHash);
     /// @notice There is no output yet: begin the execution, or advance it to the end.
     error ExecutionUnfinished(bytes32 modelId, bytes32 rowHash);
-    /// @notice A step executes at least one channel.
+    /// @notice A step makes at least one value.
     error EmptyStep();
     /// @notice This execution has not passed through this state: it is forged, another execution's, or none.
     error UnknownState(bytes32 stateHash);
@@ -114,12 +114,22 @@ interface IModelRegistry {
     error LayerCountOutOfRange(uint256 count);
     /// @notice The header's output length is not the last layer's.
     error OutputLengthMismatch(uint256 header, uint256 actual);
-    /// @notice The header's widest activation is not the largest number of inputs of a layer.
-    error WidestMismatch(uint256 header, uint256 actual);
-    /// @notice Not an operation, or one in the wrong place: logits come last and only there.
+    /// @notice The header's memory is not the most that any layer needs.
+    error MemoryMismatch(uint256 header, uint256 actual);
+    /// @notice So many values, beside the logits, that no layer is the last to read.
+    error UnreadValues(uint256 count);
+    /// @notice Not an operation, or one in the wrong place: logits come last and only there, and the first layer is
+    /// dense or reshapes the row.
     error WrongOpcode(uint256 layer, uint256 opcode);
-    error InputsMismatch(uint256 layer, uint256 inputs, uint256 expected);
+    /// @notice Not the place of a live value, or of one whose last use was before; or fewer than two to concatenate.
+    error WrongOperand(uint256 layer, uint256 operand);
+    /// @notice What the layer says that it reads is not what arrives, or it cannot be made of that.
+    error ShapeMismatch(uint256 layer);
     error OutputsOutOfRange(uint256 layer, uint256 outputs, uint256 most);
+    /// @notice Kernel, strides, pads or groups that no canonical network has.
+    error WindowOutOfRange(uint256 layer);
+    /// @notice Too many values, operations or bytes of memory, in this layer or in all up to it.
+    error SizeOutOfRange(uint256 layer);
     error ShiftOutOfRange(uint256 layer, uint256 channel, uint256 shift);
     /// @notice Some |weight| of the channel exceeds 63.
     error WeightOutOfRange(uint256 layer, uint256 channel);
@@ -155,11 +165,11 @@ interface IModelRegistry {
     /// @return rowHash sha256 of the row, by which the execution is called
     function begin(bytes32 modelId, bytes calldata row) external returns (bytes32 rowHash);
 
-    /// @notice Execute so many channels more, or all that are left. Anyone may, from any state that the execution has
+    /// @notice Make so many values more, or all that are left. Anyone may, from any state that the execution has
     /// reached, not only the furthest, so that nobody's small step takes the ground from under another's large one.
-    /// The caller names the channels, so the result never depends on gas: too little of it undoes the call.
+    /// The caller names their number, so the result never depends on gas: too little of it undoes the call.
     /// @param state as StateReached has it, or as the caller computed it
-    function advance(bytes32 modelId, bytes32 rowHash, bytes calldata state, uint32 channels) external;
+    function advance(bytes32 modelId, bytes32 rowHash, bytes calldata state, uint32 values) external;
 
     /// @notice The output of a finished execution: 4 bytes a logit, int32, big endian. Reverts with
     /// ExecutionUnfinished before.

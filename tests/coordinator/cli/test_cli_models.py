@@ -11,12 +11,14 @@ import pytest
 from onnx import TensorProto, helper, numpy_helper
 
 from contracts import gas_budget
-from coordinator.cli import rows
+from coordinator.cli import measure, rows
 from coordinator.cli.failures import ExitCode, Refusal
 from models import zoo
 from models.canonical import from_onnx, to_onnx
 from models.program import compile_network, model_id
+from models.stepwise import begin_gas, plan
 from tests.coordinator.cli.conftest import Chain, Cli, write_wine
+from tests.models.registry import constant_network
 
 WINE = model_id(compile_network(zoo.load("wine-grading").network))
 
@@ -120,8 +122,10 @@ def test_an_id_that_nobody_registered_is_not_found(cli: Cli, network: Chain) -> 
 
 
 def test_the_program_is_disassembled_on_demand(cli: Cli, network: Chain, wine_id: bytes) -> None:
+    listed = cli("model", "show", "wine-grading")
+    assert "layer 2: logits 16 -> 3" in listed.out and "weights" not in listed.out
     ran = cli("model", "show", "wine-grading", "--disassemble")
-    assert "layer 2: logits 16 -> 3" in ran.out
+    assert "layer 2: logits 16 -> 3" in ran.out and ran.out.count(" weights ") == 51
     assert "layer 2" in cli("model", "show", "wine-grading", "--disassemble", "--json").data["disassembly"]
 
 
@@ -173,22 +177,34 @@ def test_quantising_takes_labels_and_a_given_scaling(cli: Cli, tmp_path: Path) -
     assert 0 <= ran.data["integer_accuracy"] <= 1 and ran.data["float_accuracy"] is not None
 
 
-@pytest.mark.parametrize(
-    ("operator", "said"),
-    [
-        ("RNN", "'between' (RNN): operator: recurrent layers are not quantised"),
-        ("Tanh", "not yet executable on chain, which executes chains of dense layers alone; this has Table"),
-    ],
-)
 def test_a_model_that_cannot_be_registered_is_refused_with_the_reason_and_nothing_is_written(
-    cli: Cli, tmp_path: Path, operator: str, said: str
+    cli: Cli, tmp_path: Path
 ) -> None:
-    model = float_model(tmp_path / "f.onnx", operator=operator)
+    model = float_model(tmp_path / "f.onnx", operator="RNN")
     output = tmp_path / "made.onnx"
     ran = cli("model", "quantize", model, "--calibration", features(tmp_path / "rows.csv"), "-o", output)
     assert ran.code == ExitCode.BAD_INPUT
-    assert said in ran.err
+    assert "'between' (RNN): operator: recurrent layers are not quantised" in ran.err
     assert not output.exists()
+
+
+def test_a_model_with_a_table_is_quantised_shown_layer_by_layer_and_measured(cli: Cli, tmp_path: Path) -> None:
+    model = float_model(tmp_path / "f.onnx", operator="Tanh")
+    output = tmp_path / "made.onnx"
+    assert cli("model", "quantize", model, "--calibration", features(tmp_path / "rows.csv"), "-o", output).code == 0
+    facts = cli("model", "show", output, "--json").data
+    assert "table" in [layer["operator"] for layer in facts["layers"]]
+    assert (facts["stepwise"], facts["registration_transactions"]) == (False, 1)
+    assert 15_000 < facts["execution_gas"] < facts["refutation_gas"]
+
+
+def test_a_plan_of_steps_says_how_many_and_how_large_they_are() -> None:
+    network = constant_network([2, 42_000, 3])
+    planned = measure.plan(network)
+    steps = plan(network)
+    assert planned.steps == len(steps) + 1 >= 3
+    assert 5_000_000 < planned.largest <= 12_000_000 < planned.gas
+    assert planned.gas == begin_gas(network) + sum(step.gas for step in steps)
 
 
 @pytest.mark.parametrize(
