@@ -1,4 +1,4 @@
-"""Measure, print, and keep: python -m benchmarks [accuracy|gas|inference|merkle|pipeline|dashboard|zk …] [--json] [--write FILE]."""
+"""Measure, print, and keep: python -m benchmarks [accuracy|gas|inference|merkle|pipeline|dashboard|zk …] [--json|--write …]."""
 
 from __future__ import annotations
 
