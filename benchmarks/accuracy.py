@@ -95,6 +95,9 @@ def measure() -> list[dict[str, Any]]:
         for name, (value, unit) in figures.items():
             made.append({"name": f"accuracy/{study.name}/{name}", "value": round(float(value), 2), "unit": unit})
         print(f"{made[-3]['name']} {made[-3]['value']} ({len(accuracies)} fits)", file=sys.stderr)
+    if (data := find_data()) is not None:
+        share = 100 * judge_zoo_digits(*read_mnist(data))
+        made.append({"name": "accuracy/mnist-8x8/digit-tagging/integer", "value": round(share, 2), "unit": "%"})
     return made
 
 
@@ -166,3 +169,21 @@ def read_mnist(data: Path) -> tuple[NDArray[np.uint8], NDArray[np.int64]]:
     labels = gzip.decompress((data / "images" / "mnist-t10k-labels-idx1-ubyte.gz").read_bytes())
     rows = np.frombuffer(images, np.uint8, offset=16).reshape(-1, 28 * 28)
     return rows, np.frombuffer(labels, np.uint8, offset=8).astype(np.int64)
+
+
+def judge_zoo_digits(rows: NDArray[np.uint8], labels: NDArray[np.int64]) -> float:
+    """The share of MNIST's digits that digit-tagging, trained on others' handwriting, tells as they are."""
+    model = zoo.load("digit-tagging")
+    shrunk = model.card.scaling.to_rows(shrink(rows))
+    return float((np.argmax(Runtime(model.network).run(shrunk), axis=1) == labels).mean())
+
+
+def shrink(rows: NDArray[np.uint8]) -> NDArray[np.float64]:
+    """MNIST's images (n, 784) as scikit-learn's digits were made (n, 64): black and white, how many of 16 are black.
+
+    Each digit's 20 × 20 box is stretched to 32 × 32, and each 4 × 4 of it counted.
+    """
+    boxes = rows.reshape(-1, 28, 28)[:, 4:24, 4:24]
+    place = np.arange(32) * 20 // 32
+    stretched = boxes[:, place][:, :, place] >= 128
+    return np.asarray(stretched.reshape(-1, 8, 4, 8, 4).sum(axis=(2, 4)).reshape(len(rows), 64), np.float64)

@@ -55,3 +55,26 @@ def test_folds_of_the_study_never_share_a_row_and_cover_all(studies: dict[str, a
             assert not set(training) & set(testing)
             held_out.extend(testing)
         assert sorted(held_out) == list(range(len(study.table.labels))), study.name
+
+
+def test_mnist_is_shrunk_to_counts_of_dark_pixels() -> None:
+    image = np.zeros((1, 28, 28), np.uint8)
+    image[0, 4:14, 4:24] = 255  # the upper half of the digit's box
+    shrunk = accuracy.shrink(image.reshape(1, 784)).reshape(8, 8)
+    np.testing.assert_array_equal(shrunk[:4], 16)
+    np.testing.assert_array_equal(shrunk[4:], 0)
+
+
+def test_the_card_of_digit_tagging_quotes_what_it_tells_of_mnist() -> None:
+    from models import zoo
+
+    data = accuracy.find_data()
+    if data is None:
+        pytest.skip("QUORATE_DATA is not set: MNIST is not part of the project")
+    try:
+        rows, labels = accuracy.read_mnist(data)
+    except FileNotFoundError as error:
+        missing(str(error.filename), "QUORATE_DATA must be the folder that holds it")
+    share = accuracy.judge_zoo_digits(rows, labels)
+    card = (zoo.load("digit-tagging").onnx_path.parent / "card.md").read_text("utf-8")
+    assert f"{100 * share:.1f} %" in card

@@ -98,3 +98,17 @@ def wine_rows() -> tuple[NDArray[np.uint8], NDArray[np.int64]]:
     wine = load_wine()
     scaling = read_card(_FOLDER / "wine-grading" / "card.json").scaling
     return scaling.to_rows(wine.data), np.asarray(wine.target, np.int64)
+
+
+def digit_rows() -> tuple[NDArray[np.uint8], NDArray[np.int64]]:
+    """The 1,797 handwritten digits as rows (1797, 64) for digit-tagging, and what they are (1797,).
+
+    Raises ImportError where scikit-learn, which ships the images, is not installed.
+    """
+    try:
+        from sklearn.datasets import load_digits
+    except ImportError as error:
+        raise ImportError("the digits come with scikit-learn: pip install 'quorate[zoo]'") from error
+    digits = load_digits()
+    scaling = read_card(_FOLDER / "digit-tagging" / "card.json").scaling
+    return scaling.to_rows(digits.data), np.asarray(digits.target, np.int64)

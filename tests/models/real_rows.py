@@ -10,10 +10,10 @@ import pytest
 from numpy.typing import NDArray
 
 from models.scaling import read_csv
-from models.zoo import load, wine_rows
+from models.zoo import digit_rows, load, wine_rows
 from tests.requirements import missing
 
-NAMES = ("apple-grading", "driver-scoring", "wine-grading")
+NAMES = ("apple-grading", "digit-tagging", "driver-scoring", "wine-grading")
 TABLES = {
     "apple-grading": ("apple/apple_vnir18_polish.csv", "apple/apple_vnir18_turkish.csv"),
     "driver-scoring": ("driver/jairjr_windows2s.csv",),
@@ -28,6 +28,8 @@ def real_rows(name: str) -> NDArray[np.uint8]:
     """
     if name == "wine-grading":
         return wine_rows()[0]
+    if name == "digit-tagging":
+        return digit_rows()[0]
     root = os.environ.get("QUORATE_DATA")
     if not root:
         pytest.skip(f"QUORATE_DATA is not set: the data of {name} is not part of the project")

@@ -12,9 +12,11 @@ import pytest
 from models.canonical import from_onnx, to_onnx
 from models.interpreter import run
 from models.network import Conv, Dense, MaxPool, Reshape, Table, Transpose
+from models.program import compile_network
 from models.quantizer import quantize, read_float_model, run_float
 from models.runtime import Runtime
 from models.scaling import Scaling, fit
+from tests.models.registry import Registry
 
 FOLDER = Path(__file__).parent / "exports"
 NAMES = sorted(path.stem for path in FOLDER.glob("*.onnx"))
@@ -114,6 +116,18 @@ def test_onnx_runtime_runs_an_export_to_the_bit_as_the_specification_does(name: 
     for optimisation in ("none", "all"):
         np.testing.assert_array_equal(Runtime(network, optimisation=optimisation).run(rows), specified)  # type: ignore[arg-type]
     assert to_onnx(from_onnx(to_onnx(network).SerializeToString())) == to_onnx(network)
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_the_chain_runs_an_export_to_the_bit_as_the_specification_does(name: str) -> None:
+    export = read_export(name)
+    network = quantised(export).network
+    registry = Registry()
+    model = registry.register(compile_network(network))
+    noise = np.random.default_rng(1).integers(0, 256, (4, export.rows.shape[1]), np.uint8)
+    rows = np.concatenate([export.rows[:4], noise, np.full_like(noise[:1], 255)])
+    outputs = b"".join(registry.execute(model, row) for row in rows)
+    np.testing.assert_array_equal(np.frombuffer(outputs, ">i4").reshape(len(rows), -1), run(network, rows))
 
 
 def test_no_fixture_says_where_it_was_made() -> None:

@@ -14,7 +14,9 @@ import pytest
 from models.canonical import to_onnx
 from models.integer_ops import compute_verdicts
 from models.interpreter import run
-from models.zoo import UnknownModel, load, names, wine_rows
+from models.network import Add, Conv, Dense, MaxPool, Reshape
+from models.runtime import Runtime
+from models.zoo import UnknownModel, digit_rows, load, names, wine_rows
 from tests.models.real_rows import NAMES, TABLES, real_rows
 
 
@@ -24,7 +26,7 @@ def retrain(name: str, folder: Path, environment: dict[str, str]) -> subprocess.
     return subprocess.run(command, env={**os.environ, **environment}, capture_output=True, text=True, check=False)
 
 
-def test_the_zoo_has_its_three_models() -> None:
+def test_the_zoo_has_its_four_models() -> None:
     assert names() == NAMES
 
 
@@ -37,7 +39,7 @@ def test_an_unknown_model_is_refused_with_the_names_there_are() -> None:
 def test_the_committed_file_is_the_canonical_one_and_fits_its_card(name: str) -> None:
     model = load(name)
     assert model.onnx_path.read_bytes() == to_onnx(model.network).SerializeToString(deterministic=True)
-    widths = (model.network.row_length, *(layer.outputs for layer in model.network.layers))
+    widths = model.network.widths
     assert model.card.name == name
     assert model.card.shape == widths
     assert len(model.card.scaling.features) == widths[0]
@@ -54,6 +56,21 @@ def test_the_wine_rows_are_the_178_analyses_and_are_graded_well() -> None:
     assert rows.shape == (178, 13) and rows.dtype == np.uint8
     assert np.bincount(labels).tolist() == [59, 71, 48]
     verdicts = compute_verdicts(run(load("wine-grading").network, rows))
+    assert (verdicts == labels).mean() > 0.97
+
+
+def test_digit_tagging_is_a_convolutional_network_with_a_residual_that_one_transaction_executes() -> None:
+    network = load("digit-tagging").network
+    kinds = [type(each) for each in network.operators]
+    assert kinds == [Reshape, Conv, MaxPool, Conv, Conv, Add, MaxPool, Reshape, Dense]
+    assert network.macs < 300_000
+
+
+def test_the_digit_rows_are_the_1797_images_and_are_told_well() -> None:
+    rows, labels = digit_rows()
+    assert rows.shape == (1797, 64) and rows.dtype == np.uint8 and set(labels) == set(range(10))
+    assert set(np.unique(rows)) == {round(255 * shade / 16) for shade in range(17)}
+    verdicts = compute_verdicts(Runtime(load("digit-tagging").network).run(rows))
     assert (verdicts == labels).mean() > 0.97
 
 
@@ -79,6 +96,22 @@ def test_training_wine_again_gives_the_same_bytes(tmp_path: Path, environment: d
     committed = load("wine-grading").onnx_path.parent
     for file in ("model.onnx", "card.json", "vectors.json"):
         assert (tmp_path / file).read_bytes() == (committed / file).read_bytes(), file
+
+
+@pytest.mark.parametrize("kernels", ["", "Nehalem"])
+def test_training_digits_again_gives_the_same_bytes(kernels: str) -> None:
+    """Without its cross-validation."""
+    folder = load("digit-tagging").onnx_path.parent
+    code = (
+        "import runpy, sys; from models.canonical import to_onnx; from models.zoo.training import train; "
+        "made = runpy.run_path(sys.argv[1]); network = train(made['RECIPE'], made['read_digits']())[0].network; "
+        "sys.stdout.buffer.write(to_onnx(network).SerializeToString(deterministic=True))"
+    )
+    command = [sys.executable, "-c", code, str(folder / "train.py")]
+    environment = {**os.environ, **({"OPENBLAS_CORETYPE": kernels} if kernels else {})}
+    trained = subprocess.run(command, env=environment, capture_output=True, check=False)
+    assert trained.returncode == 0, trained.stderr.decode()
+    assert trained.stdout == (folder / "model.onnx").read_bytes()
 
 
 def test_training_apple_again_gives_the_same_bytes(tmp_path: Path) -> None:
