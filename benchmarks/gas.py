@@ -10,8 +10,7 @@ What the figures are:
   draws and posts all signed commitments, one reveals, one settles and releases. Relayed: the same in a steady stream of jobs,
   where the relayer's one transaction settles a job, reveals the next but one, posts the commitments of the one after that and
   draws the next: the gas of one creation and one such transaction.
-- execute/digit-tagging: one execution of a convolutional network of the size that tags a digit of 8×8 pixels, as the registry
-  recorded it: two convolutions of 3×3 to 8 and 16 channels, each pooled, and 10 logits.
+- execute/digit-tagging: one execution of the zoo's convolutional network, as the registry recorded it.
 - verdict/depth10: what one verdict costs the contract that reads it, 1,000 items, nothing of the job read before.
 - verdict/amortised/K: a verdict's share of everything if the job's K items are all read: (job/relayed/5 + K · one verdict
   read at the depth of K items) / K.
@@ -49,7 +48,7 @@ from contracts.transactor import Receipt, Transactor
 from coordinator.devnet import dev_accounts, dev_keys, running_chain
 from models import zoo
 from models.interpreter import run
-from models.network import Conv, Dense, IntegerNetwork, MaxPool, Reshape
+from models.network import Dense, IntegerNetwork
 from models.program import compile_network, model_id
 
 JURIES = (3, 5, 10, 31)
@@ -192,7 +191,7 @@ class _Stage:
         self._register(wide)
         execution = self.contracts.registry.model(model_id(compile_network(wide))).execution_gas
         figures["gas_per_mac/64-128-64-10"] = round(execution / wide.macs, 2)
-        image = _image_network()
+        image = zoo.load("digit-tagging").network
         self._register(image)
         figures["execute/digit-tagging"] = self.contracts.registry.model(model_id(compile_network(image))).execution_gas
         return figures
@@ -497,20 +496,6 @@ def _metered(address: str, calldata: bytes) -> str:
     )  # STATICCALL, GAS around
     answer = b"\x60\x00\x51\x60\x20\x52\x60\x00\x52\x60\x40\x60\x00\xf3"  # RETURN of gas and word
     return "0x" + (warm + copy + call + answer + calldata).hex()
-
-
-def _image_network() -> IntegerNetwork:
-    """A network of the size that tags a digit of 8×8 pixels, with small seeded weights."""
-    random = np.random.default_rng(2)
-
-    def conv(outputs: int, channels: int) -> Conv:
-        weights = random.integers(-20, 21, (outputs, channels, 3, 3)).astype(np.int8)
-        bias, shifts = np.zeros(outputs, np.int32), np.full(outputs, 7, np.uint8)
-        return Conv(weights, bias, shifts, (1, 1), ((1, 1), (1, 1)), 1)
-
-    pool = MaxPool((2, 2), (2, 2), ((0, 0), (0, 0)))
-    last = Dense(random.integers(-20, 21, (10, 64)).astype(np.int8), np.zeros(10, np.int32), None)
-    return IntegerNetwork((Reshape((1, 8, 8)), conv(8, 1), pool, conv(16, 8), pool, Reshape((64,)), last))
 
 
 def _network(widths: Sequence[int]) -> IntegerNetwork:

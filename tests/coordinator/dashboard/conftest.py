@@ -87,19 +87,19 @@ def wine() -> NDArray[np.uint8]:
     return zoo.wine_rows()[0]
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def stage(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stage]:
     with new_stage(tmp_path_factory.mktemp("stage")) as made:
         yield made
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def honest(stage: Stage) -> list[Operator]:
     """Three operators with a stake of one seat each."""
     return stage.jury(3)
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def dashboard(stage: Stage, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Dashboard]:
     made = Dashboard(stage, tmp_path_factory.mktemp("dashboard"))
     try:
@@ -109,7 +109,7 @@ def dashboard(stage: Stage, tmp_path_factory: pytest.TempPathFactory) -> Iterato
         made.stop()
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def browser() -> Iterator[Any]:
     """Debian's chromium. Nothing is downloaded."""
     chromium = shutil.which("chromium")
