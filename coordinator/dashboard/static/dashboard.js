@@ -100,7 +100,7 @@
   }).observe(document.documentElement, { childList: true, subtree: true });
 
   // ---- the connection ----
-  let lostAt = null;
+  let lostAt = null, isLeaving = false;
   const clock = (date) => date.toLocaleTimeString([], { hour: "2-digit", minute: "2-digit", second: "2-digit" });
   const banner = (words, kind) => {
     const element = $("connection");
@@ -110,31 +110,34 @@
   };
   const remember = (value) => { try { value ? sessionStorage.setItem("lost", value) : sessionStorage.removeItem("lost"); } catch { /* */ } };
   const remembered = () => { try { return sessionStorage.getItem("lost"); } catch { return null; } };
+  const said = (from) => `The coordinator did not answer from ${clock(from)} to ${clock(new Date())}. `;
   const watch = () => {
     if (!window.socket) return void setTimeout(watch, 50);
-    let known = window.socket.id;
     window.socket.on("disconnect", () => {
-      if (document.visibilityState === "hidden" && lostAt) return;
+      if (isLeaving || lostAt) return;
       lostAt = new Date();
       remember(lostAt.toISOString());
       banner(`The coordinator does not answer. This page shows how things stood at ${clock(lostAt)}; it goes on by itself when the coordinator is back.`, "lost");
     });
     window.socket.on("connect", () => {
       if (lostAt === null) return;
-      // another server answers with a page of its own: NiceGUI loads it anew, and `returned` says so there
-      setTimeout(() => { banner("", ""); lostAt = null; remember(null); }, 1500);
+      banner(`${said(lostAt)}This page goes on where it was.`, "back");
+      lostAt = null;
+      // a coordinator that was started anew knows no page of before: NiceGUI then loads it again, and `returned` says so there
+      setTimeout(() => lostAt === null && remember(null), 20000);
     });
   };
   const returned = () => {
     const since = remembered();
     if (!since) return;
     remember(null);
-    banner(`The coordinator did not answer from ${clock(new Date(since))} to ${clock(new Date())}. This page was loaded anew and is up to date.`, "back");
+    banner(`${said(new Date(since))}This page was loaded anew and is up to date.`, "back");
   };
   const start = () => {
     if (!$("content")) return void setTimeout(start, 30);
     nameTheme(); tick(); watch(); returned();
   };
-  window.addEventListener("pagehide", () => { if (lostAt === null) remember(null); });
+  window.addEventListener("pagehide", () => (isLeaving = true));
+  window.addEventListener("pageshow", () => (isLeaving = false));
   start();
 })();

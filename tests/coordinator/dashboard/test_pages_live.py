@@ -8,6 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from oracle_worker import duties, settlement
+from tests.coordinator.dashboard.conftest import Dashboard
 from tests.oracle_worker.stage import Liar, Operator, Posted, Stage, done
 from tests.oracle_worker.test_challenges import challenged, finish, names
 
@@ -133,3 +134,35 @@ def test_a_dispute_is_followed_to_its_end(page: Any, stage: Stage, honest: list[
     shows(page, "#state", "Accepted")
     assert is_marked(page)
     release_all(posted, [*honest, *liars])
+
+
+def test_a_page_survives_a_restart_of_the_coordinator_and_says_so(
+    page: Any, dashboard: Dashboard, stage: Stage, honest: list[Operator], wine: Rows
+) -> None:
+    posted = stage.post(wine, 3)
+    page.goto(job_path(posted))
+    shows(page, "#state", "Drawing")
+    dashboard.stop()
+    shows(page, "#connection", "The coordinator does not answer. This page shows how things stood at")
+    done(duties.draw(honest[0].roles.signer, posted.job))
+    assert page.locator("#state").inner_text().count("Drawing")
+    dashboard.start()
+    shows(page, "#connection", "The coordinator did not answer from")
+    shows(page, "#state", "Committing")  # what happened meanwhile
+    done(honest[0].commit(posted))
+    page.wait_for_function("document.querySelectorAll('.seat').length === 1")  # and it goes on
+    shows(page, "#connection", "This page was loaded anew and is up to date.")
+    page.goto("/")
+    shows(page, "h1", "Overview")
+    assert page.locator("#connection").inner_text() == ""
+
+
+def test_a_page_whose_connection_broke_off_goes_on_where_it_was(page: Any, dashboard: Dashboard) -> None:
+    page.goto("/")
+    shows(page, "#clock", "block")
+    mark(page)
+    page.evaluate("window.socket.io.engine.close()")
+    shows(page, "#connection", "The coordinator does not answer.")
+    page.evaluate("window.socket.connect()")
+    shows(page, "#connection", "This page goes on where it was.")
+    assert is_marked(page)
