@@ -290,6 +290,13 @@ class JobStore:
         return self._load(query if condition is None else query.where(condition), first=limit)
 
     @_guarded
+    def events_before(self, block: int, log_index: int, limit: int, condition: sql.ColumnElement[bool]) -> list[Event]:
+        """The last `limit` events before this place in the chain that meet a condition, newest first."""
+        place = tables.events.c.block, tables.events.c.log_index
+        query = sql.select(tables.events).where(sql.tuple_(*place) < sql.tuple_(block, log_index), condition)
+        return self._load(query, last=limit)[::-1]
+
+    @_guarded
     def block_hashes(self, numbers: Iterable[int]) -> dict[int, bytes]:
         """The hashes of those of these blocks that are remembered: every block with an event is."""
         wanted, found = sorted(set(numbers)), {}

@@ -92,7 +92,7 @@ class Stamp:
             ]
             provoked = {str(name): (int(one), int(all_)) for name, (one, all_) in given["provoked"].items()}
             rows = int(given["rows"])
-        except (KeyError, TypeError, ValueError, AttributeError) as error:
+        except (KeyError, TypeError, ValueError, AttributeError, OverflowError) as error:
             raise BadPassport(f"an entry lacks or garbles {error}") from error
         if any(len(each) != 32 for each in hashes):
             raise BadPassport("an entry's hashes are not of 32 bytes")
@@ -154,7 +154,7 @@ class Passport:
             signature = bytes.fromhex((given["signature"] or "").removeprefix("0x"))
             stamps = tuple(Stamp.from_json(one) for one in given["models"])
             return cls(Machine(**machine), stamps, worker, int(given["issued_at"]), signature)
-        except (KeyError, TypeError, ValueError, AttributeError, address.BadAddress) as error:
+        except (KeyError, TypeError, ValueError, AttributeError, OverflowError, address.BadAddress) as error:
             raise BadPassport(f"it lacks or garbles {error}") from error
 
 

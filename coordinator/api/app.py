@@ -61,6 +61,7 @@ JobId = Annotated[str, Path(pattern=_HASH, description="The job's id.")]
 ModelId = Annotated[str, Path(pattern=_HASH, description="The model's id.")]
 Root = Annotated[str, Path(pattern=_HASH, description="A root that was revealed in the job.")]
 Who = Annotated[str, Path(pattern="^0x[0-9a-fA-F]{40}$", description="An address; its checksum is not looked at.")]
+Newest = Annotated[bool, Query(description="The newest first; the oldest otherwise.")]
 Limit = Annotated[int, Query(ge=1, le=100, description="Most items of the page.")]
 
 
@@ -190,9 +191,12 @@ def _add_jobs(app: FastAPI, explorer: Explorer, answer: _Answers) -> None:
         return answer(Job, explorer.job(_bytes(job_id)))
 
     @app.get(f"{BASE}/jobs/{{job_id}}/events", response_model=Page[RecordedEvent], tags=["jobs"])
-    def get_job_events(job_id: JobId, cursor: EventsCursor = None, limit: Limit = 50) -> Response:
-        """A job's events, each with its transaction, oldest first."""
-        return answer(Page[RecordedEvent], explorer.job_events(_bytes(job_id), cursor=cursor, limit=limit))
+    def get_job_events(
+        job_id: JobId, cursor: EventsCursor = None, limit: Limit = 50, newest: Newest = False
+    ) -> Response:
+        """A job's events, each with its transaction."""
+        page = explorer.job_events(_bytes(job_id), cursor=cursor, limit=limit, newest=newest)
+        return answer(Page[RecordedEvent], page)
 
     @app.get(
         f"{BASE}/jobs/{{job_id}}/proofs/{{index}}",
@@ -241,9 +245,11 @@ def _add_others(app: FastAPI, explorer: Explorer, answer: _Answers) -> None:
         return answer(Operator, explorer.operator(to_checksum_address(address)))
 
     @app.get(f"{BASE}/operators/{{address}}/events", response_model=Page[RecordedEvent], tags=["operators"])
-    def get_operator_events(address: Who, cursor: EventsCursor = None, limit: Limit = 50) -> Response:
-        """What an address did, or what was done about it, oldest first."""
-        page = explorer.operator_events(to_checksum_address(address), cursor=cursor, limit=limit)
+    def get_operator_events(
+        address: Who, cursor: EventsCursor = None, limit: Limit = 50, newest: Newest = False
+    ) -> Response:
+        """What an address did, or what was done about it."""
+        page = explorer.operator_events(to_checksum_address(address), cursor=cursor, limit=limit, newest=newest)
         return answer(Page[RecordedEvent], page)
 
     @app.get(f"{BASE}/models", response_model=Page[ModelRow], tags=["models"])

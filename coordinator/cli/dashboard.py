@@ -53,10 +53,18 @@ def dashboard(
     data_folder: Annotated[
         list[Path] | None, typer.Option(help="Folder below which file: URIs may lead; for proofs. May be repeated.")
     ] = None,
+    passport_folder: Annotated[
+        Path | None, typer.Option(help="Folder of passports (JSON) that operators signed; shown on their pages.")
+    ] = None,
     database: Annotated[Path | None, typer.Option(help="SQLite file; deletable, it is rebuilt.")] = None,
     confirmations: Confirmations = None,
 ) -> None:
     """Follow the chain and show what happens on it: JSON API, event stream, pages. Until Ctrl-C."""
+    for folder in (*(data_folder or ()), *((passport_folder,) if passport_folder else ())):
+        if not folder.is_dir():
+            raise Refusal(
+                ExitCode.BAD_INPUT, f"{folder} is no folder: make it, or correct --data-folder or --passport-folder"
+            )
     missing = [name for name in _NEEDED if importlib.util.find_spec(name) is None]
     if missing:
         raise Refusal(
@@ -72,7 +80,7 @@ def dashboard(
     with (
         _listening(host, port) as listening,
         until_stopped() as stop,
-        _following(setup, database, confirmations, data_folder) as (daemon, explorer),
+        _following(setup, database, confirmations, data_folder, passport_folder) as (daemon, explorer),
     ):
         feed = Feed(explorer)
         app = create_app(
@@ -94,13 +102,18 @@ def dashboard(
 
 @contextmanager
 def _following(
-    setup: Setup, database: Path | None, confirmations: int | None, data_folders: list[Path] | None
+    setup: Setup,
+    database: Path | None,
+    confirmations: int | None,
+    data_folders: list[Path] | None,
+    passport_folder: Path | None,
 ) -> Iterator[tuple[Daemon, Explorer]]:
     """An observing coordinator, and the explorer of what it records."""
     from contracts.deployment import Contracts
     from contracts.endpoint import Endpoint
     from coordinator.daemon import Daemon
     from coordinator.explorer.explorer import Explorer
+    from coordinator.explorer.passports import Passports
     from coordinator.explorer.witness import Witness
     from oracle_worker import settings as worker_settings
 
@@ -119,8 +132,10 @@ def _following(
         settings.database.with_name(settings.database.name + ".recomputed"),
     )
     _ = witness.zoo  # read now: the first reader shall not wait for it
+    passports = Passports(passport_folder, witness.models)
     try:
-        yield daemon, Explorer(lambda: daemon.store, lambda: daemon.clock, daemon.source, witness)
+        with passports.kept_current():
+            yield daemon, Explorer(lambda: daemon.store, lambda: daemon.clock, daemon.source, witness, passports)
     finally:
         daemon.close()
 

@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from contracts.job import Outcome
 from coordinator.dashboard import chain_text, wording
 from coordinator.dashboard.job_rows import job_path
+from coordinator.dashboard.paging import pages
 from coordinator.dashboard.parts import Tag, amount, cell, empty, identifier, moment, root_mark, table, text
-from coordinator.explorer.read_model import RecordedEvent
+from coordinator.explorer.read_model import Page, RecordedEvent
 
 _WORDS = {
     "JobCreated": "created the job",
@@ -39,14 +40,31 @@ _MONEY = ("amount", "bond", "paid", "forfeited", "burned")
 _PLAIN = ("level", "index", "position")
 
 
-def event_table(
-    events: Iterable[RecordedEvent], places: Mapping[bytes, int] | None = None, *, jobs: bool = False
+SHOWN = 50
+"""Events of a page of the list."""
+
+
+def event_list(
+    page: Page[RecordedEvent],
+    path: str,
+    place: str,
+    cursor: str | None,
+    places: Mapping[bytes, int] | None = None,
+    *,
+    jobs: bool = False,
 ) -> None:
-    """places: the letters of a job's roots. jobs: whether to name each event's job."""
-    rows = list(events)
-    if not rows:
-        empty("Nothing happened yet.")
-        return
+    """A page of events, newest first, and the ways to the others. path, place: of the page that they are on, and where on it.
+
+    places: the letters of a job's roots. jobs: whether to name each event's job.
+    """
+    if not page.items:
+        empty("Nothing happened yet." if cursor is None else "There is nothing older.")
+    else:
+        _table(page.items, places or {}, jobs)
+    pages(path, {}, cursor, page.next, "events", f"#{place}")
+
+
+def _table(rows: Sequence[RecordedEvent], places: Mapping[bytes, int], jobs: bool) -> None:
     columns = ("When", "What", *(("Job",) if jobs else ()), "Block", "Transaction")
     with table("Events, newest first", columns, numbers=("Block",)):
         for event in rows:
@@ -54,7 +72,7 @@ def event_table(
                 with cell():
                     moment(event.time)
                 with cell(classes="wrap"):
-                    _what(event, places or {})
+                    _what(event, places)
                 if jobs:
                     with cell():
                         if event.job_id:

@@ -6,9 +6,9 @@ from collections.abc import Mapping, Sequence
 
 from contracts.job import Phase
 from coordinator.dashboard import chain_text, wording
-from coordinator.dashboard.event_table import event_table
+from coordinator.dashboard.event_table import SHOWN, event_list
 from coordinator.dashboard.frame import Clock, Live, follow, frame
-from coordinator.dashboard.job_rows import STANDINGS, dispute_path, model_link, state_badge
+from coordinator.dashboard.job_rows import STANDINGS, dispute_path, job_path, model_link, state_badge
 from coordinator.dashboard.parts import (
     Tag,
     amount,
@@ -45,12 +45,11 @@ _SEATS: Mapping[SeatState, tuple[str, str]] = {
     SeatState.FORFEITED: ("forfeited", "bad"),
 }
 MOST_PLACES = 8
-MOST_EVENTS = 300
-"""Events on the page; the API has all."""
 
 
-def job_page(explorer: Explorer, job_id: bytes) -> None:
-    """The page of a job that exists."""
+def job_page(explorer: Explorer, job_id: bytes, cursor: str | None) -> None:
+    """The page of a job. cursor: of the page of its events. Raises NotFound, BadCursor."""
+    explorer.job_events(job_id, cursor=cursor, limit=SHOWN, newest=True)
     name = wording.hex_(job_id)
 
     def job() -> Job:
@@ -66,7 +65,7 @@ def job_page(explorer: Explorer, job_id: bytes) -> None:
         proofs = ProofExplorer(explorer, job_id)
         parts.append(Live(lambda: (job().row.state, job().winner), lambda: proofs.build(job())))
         parts.append(Live(lambda: job().data_uri, lambda: _data(job())))
-        parts.append(Live(lambda: job().events, lambda: _events(explorer, job())))
+        parts.append(Live(lambda: job().events, lambda: _events(explorer, job(), cursor)))
         follow(*parts)
 
 
@@ -270,11 +269,8 @@ def _windows(job: Job) -> Sequence[tuple[str, int]]:
     )
 
 
-def _events(explorer: Explorer, job: Job) -> None:
-    shown = explorer.job_events(job.row.job_id, limit=MOST_EVENTS).items
-    note = wording.count(job.events, "event")
-    if job.events > len(shown):
-        note += f", the first {len(shown)} are shown; the API has all"
-    with section("Transactions", "transactions", note):
-        event_table(reversed(shown), root_places(job))
+def _events(explorer: Explorer, job: Job, cursor: str | None) -> None:
+    page = explorer.job_events(job.row.job_id, cursor=cursor, limit=SHOWN, newest=True)
+    with section("Transactions", "transactions", f"{wording.count(job.events, 'event')}, newest first"):
+        event_list(page, job_path(job.row.job_id), "transactions", cursor, root_places(job))
         command_line(f"quorate job show {wording.hex_(job.row.job_id)}", "the command that shows this job")

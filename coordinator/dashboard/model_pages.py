@@ -25,13 +25,14 @@ from coordinator.dashboard.parts import (
     text,
 )
 from coordinator.explorer.explorer import Explorer
-from coordinator.explorer.read_model import JobRow, Model, ModelCard
+from coordinator.explorer.read_model import JobRow, Model, ModelCard, ModelRow
 
 NEWEST = 10
 
 
 def models_page(explorer: Explorer, cursor: str | None) -> None:
-    """The list."""
+    """The list. Raises BadCursor."""
+    explorer.models(cursor=cursor)
     lead = "Exact integer networks: the same bits on every machine, and on the chain."
     with frame(explorer, "Models", "/models", lead) as clock:
         follow(clock, Live(lambda: explorer.models(cursor=cursor), lambda: _list(explorer, cursor)))
@@ -62,20 +63,20 @@ def model_page(explorer: Explorer, model: Model) -> None:
     model_id = model.row.model_id
     title = model.card.title if model.card else f"Model {wording.short(wording.hex_(model_id))}"
     with frame(explorer, chain_text.shown(title, 80), "/models") as clock:
-        _figures(model)
+        figures = Live(lambda: explorer.model_row(model_id), lambda: _figures(model, explorer.model_row(model_id)))
         if model.card:
             _card(model.card)
         newest = Live(
             lambda: explorer.jobs(model_id=model_id, limit=NEWEST),
             lambda: _jobs(model, explorer.jobs(model_id=model_id, limit=NEWEST).items, explorer.standing().head_time),
         )
-        follow(clock, newest)
+        follow(clock, figures, newest)
 
 
-def _figures(model: Model) -> None:
+def _figures(model: Model, row: ModelRow) -> None:
     with Tag("dl", classes="figures", style="--n:5"):
-        with figure("Gas of one execution"):
-            _number(model.execution_gas)
+        with figure("Gas to dispute"):
+            _number(model.dispute_gas)
         with figure("MACs"):
             _number(model.card.macs if model.card else None)
         with figure("Row"):
@@ -83,7 +84,7 @@ def _figures(model: Model) -> None:
         with figure("Logits"):
             _number(model.output_length)
         with figure("Jobs"):
-            _number(model.row.jobs)
+            _number(row.jobs)
     with section("On the chain", "chain"), facts():
         with fact("Model id"):
             identifier(wording.hex_(model.row.model_id), what="model id")
@@ -91,12 +92,16 @@ def _figures(model: Model) -> None:
             text({True: "yes", False: "no", None: "the node was not asked"}[model.is_registered])
         with fact("Program"):
             _number(model.program_length, "bytes")
+        with fact("Gas of one execution"):
+            _number(model.execution_gas)
+        with fact("Gas to dispute"):
+            text("every answer on the way to a leaf, and the refutation: at most, of a job of 1,000 items", "quiet")
         with fact("A dispute executes it"):
             text({True: "in steps, that anyone carries on", False: "in one transaction", None: "–"}[model.is_stepwise])
         with fact("Accepted jobs"):
-            text(f"{model.row.accepted:,} of {model.row.jobs:,}")
+            text(f"{row.accepted:,} of {row.jobs:,}")
         with fact("Items decided"):
-            text(f"{model.row.items:,}")
+            text(f"{row.items:,}")
 
 
 def _number(value: int | None, unit: str = "") -> None:
@@ -150,6 +155,7 @@ def _jobs(model: Model, newest: Sequence[JobRow], now: int) -> None:
         else:
             empty("No job uses this model yet.")
         with Tag("p", classes="more"):
+            link("All jobs of this model", f"/jobs?model={wording.hex_(model.row.model_id)}", "button")
             link("Submit one", f"/submit?model={wording.hex_(model.row.model_id)}", "button")
     with section("Get the model", "get"):
         named = model.row.name or wording.hex_(model.row.model_id)

@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 from eth_typing import ChecksumAddress
 
-from coordinator.dashboard import wording
+from coordinator.dashboard import chain_text, wording
 from coordinator.dashboard.charts import chart
-from coordinator.dashboard.event_table import event_table
+from coordinator.dashboard.event_table import SHOWN, event_list
 from coordinator.dashboard.frame import Live, follow, frame
-from coordinator.dashboard.job_rows import job_table
+from coordinator.dashboard.job_rows import job_table, model_link
 from coordinator.dashboard.paging import pages
 from coordinator.dashboard.parts import (
     Tag,
     amount,
+    badge,
     big_amount,
     cell,
     empty,
@@ -20,19 +23,26 @@ from coordinator.dashboard.parts import (
     facts,
     figure,
     identifier,
+    moment,
     paragraph,
     section,
     table,
     text,
 )
 from coordinator.explorer.explorer import Explorer
-from coordinator.explorer.read_model import Operator, OperatorRecord
+from coordinator.explorer.passports import SignedPassport, StampState
+from coordinator.explorer.read_model import Operator, OperatorRecord, Page, RecordedEvent
 
-MOST_EVENTS = 100
+_STAMPS: Mapping[StampState, tuple[str, str]] = {
+    StampState.EQUAL: ("equal the specification", "good"),
+    StampState.DIFFERS: ("differ from the specification", "bad"),
+    StampState.UNKNOWN: ("not compared: no file of the model here", ""),
+}
 
 
 def operators_page(explorer: Explorer, cursor: str | None) -> None:
-    """The list, by stake."""
+    """The list, by stake. Raises BadCursor."""
+    explorer.operators(cursor=cursor)
     with frame(
         explorer,
         "Operators",
@@ -66,23 +76,26 @@ def _list(explorer: Explorer, cursor: str | None) -> None:
         pages("/operators", {}, cursor, page.next)
 
 
-def operator_page(explorer: Explorer, address: ChecksumAddress) -> None:
-    """One of them; an address that never acted gets an empty record, not an error."""
+def operator_page(explorer: Explorer, address: ChecksumAddress, cursor: str | None) -> None:
+    """One of them. cursor: of the page of what it did. Raises NotFound, BadCursor."""
 
     def operator() -> Operator:
         return explorer.operator(address)
 
+    def events() -> Page[RecordedEvent]:
+        return explorer.operator_events(address, cursor=cursor, limit=SHOWN, newest=True)
+
+    operator(), events()
+
     with frame(explorer, f"Operator {wording.short(address)}", "/operators") as clock:
         parts = [
             Live(lambda: (operator().bonded, operator().locked, operator().record), lambda: _standing(operator())),
+            Live(lambda: operator().passport, lambda: _passport(explorer, operator().passport)),
             Live(lambda: operator().earnings, lambda: _earnings(operator())),
             Live(lambda: operator().open_jobs, lambda: _jobs(operator(), explorer.standing().head_time)),
         ]
-        events = Live(
-            lambda: explorer.operator_events(address, limit=MOST_EVENTS).items,
-            lambda: _events(explorer, address),
-        )
-        follow(clock, *parts, events)
+        parts.append(Live(events, lambda: _events(events(), address, cursor)))
+        follow(clock, *parts)
 
 
 def _standing(operator: Operator) -> None:
@@ -123,6 +136,35 @@ def _record(record: OperatorRecord) -> tuple[tuple[str, str], ...]:
     )
 
 
+def _passport(explorer: Explorer, passport: SignedPassport | None) -> None:
+    note = "Whether its machine computes to the bit what the specification says, on the rows that are hardest for a machine."
+    with section("Determinism passport", "passport", note):
+        if passport is None:
+            empty(
+                "This coordinator was given no passport of this operator.",
+                "An operator signs one by `quorate worker passport --sign --output FILE`.",
+            )
+            return
+        with facts():
+            with fact("Signed by the operator's key"):
+                moment(passport.issued_at)
+            with fact("Processor"):
+                text(chain_text.shown(f"{passport.cpu}, {passport.architecture}"))
+            with fact("Releases"):
+                text(chain_text.shown(f"onnxruntime {passport.onnxruntime}, numpy {passport.numpy}"))
+        with table("Models of the passport", ("Model", "Its machine's results")):
+            for stamp in passport.stamps:
+                with Tag("tr"):
+                    with cell():
+                        model_link(stamp.model_id, explorer.witness.name_of(stamp.model_id))
+                    with cell():
+                        badge(*_STAMPS[stamp.state])
+        words = (
+            "This coordinator ran the specification itself and compared. Which machine it was is the operator's word; "
+        )
+        paragraph(words + "what proves a result is the dispute.", "quiet")
+
+
 def _earnings(operator: Operator) -> None:
     with section("Earnings over time", "earnings", "summed up since the first block, in ETH"):
         points = operator.earnings
@@ -154,6 +196,6 @@ def _jobs(operator: Operator, now: int) -> None:
             empty("It sits in no open job.")
 
 
-def _events(explorer: Explorer, address: ChecksumAddress) -> None:
-    with section("What it did", "events", f"at most {MOST_EVENTS} events; the API has all"):
-        event_table(reversed(explorer.operator_events(address, limit=MOST_EVENTS).items), jobs=True)
+def _events(page: Page[RecordedEvent], address: ChecksumAddress, cursor: str | None) -> None:
+    with section("What it did", "events", "newest first"):
+        event_list(page, f"/operators/{address}", "events", cursor, jobs=True)

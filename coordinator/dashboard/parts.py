@@ -12,6 +12,7 @@ from typing import Any
 from nicegui import ui
 
 from coordinator.dashboard import chain_text, wording
+from coordinator.explorer.links import link_of
 
 
 class Tag(ui.element):
@@ -68,7 +69,7 @@ def link(words: str, to: str, classes: str = "", title: str | None = None, key: 
 def foreign(words: str, length: int = 0) -> Tag:
     """Text from the chain, harmless; a link where it is an https or ipfs address. length: of the whole, if it was cut."""
     shown = chain_text.shown(words, length=length)
-    to = chain_text.link(words) if length <= len(words) else None
+    to = link_of(words) if length <= len(words) else None
     if to is None:
         return Tag("span", shown, "foreign", dir="ltr")
     return Tag("a", shown, "foreign", dir="ltr", href=to, rel="noopener noreferrer nofollow ugc", target="_blank")

@@ -11,27 +11,40 @@ from coordinator.dashboard.job_rows import STATES, job_path, job_table
 from coordinator.dashboard.paging import address, pages
 from coordinator.dashboard.parts import Tag, empty, link, section, text
 from coordinator.explorer.explorer import Explorer
-from coordinator.explorer.read_model import Found, Kind, State
+from coordinator.explorer.read_model import Found, JobRow, Kind, Page, State
 
 MOST_QUERY = 200
 """Characters of a search."""
 
 
-def jobs_page(explorer: Explorer, state: str | None, requester: ChecksumAddress | None, cursor: str | None) -> None:
-    """The jobs, newest first; those of one state or one requester."""
+def jobs_page(
+    explorer: Explorer,
+    state: str | None,
+    requester: ChecksumAddress | None,
+    model_id: bytes | None,
+    cursor: str | None,
+) -> None:
+    """The jobs, newest first; those of one state, requester or model. Raises BadCursor."""
     wanted = State(state) if state in set(State) else None
-    query = {name: value for name, value in (("state", wanted), ("requester", requester)) if value}
+    whose = {"requester": requester or "", "model": wording.hex_(model_id) if model_id else ""}
+    whose = {name: value for name, value in whose.items() if value}
+
+    def jobs() -> Page[JobRow]:
+        return explorer.jobs(state=wanted, requester=requester, model_id=model_id, cursor=cursor)
+
+    jobs()
     title = f"{STATES[wanted][0]} jobs" if wanted else "Jobs"
-    with frame(explorer, title, "/", f"Of requester {chain_text.shown(requester, 42)}." if requester else "") as clock:
+    lead = "Of " + " and ".join(f"{name} {value}" for name, value in whose.items()) if whose else ""
+    with frame(explorer, title, "/", lead) as clock:
         with Tag("nav", classes="row", aria_label="States"):
-            link("All", "/jobs", "button small")
+            link("All", address("/jobs", whose), "button small")
             for one, (words, _) in STATES.items():
-                made = link(words, address("/jobs", {"state": one.value}), "button small")
+                made = link(words, address("/jobs", {**whose, "state": one.value}), "button small")
                 if one is wanted:
                     made._props["aria-current"] = "page"
 
         def build() -> None:
-            page = explorer.jobs(state=wanted, requester=requester, cursor=cursor)
+            page, query = jobs(), {**whose, "state": wanted.value} if wanted else whose
             with section(title, "jobs"):
                 if page.items:
                     job_table(page.items, title, explorer.standing().head_time)
@@ -39,7 +52,7 @@ def jobs_page(explorer: Explorer, state: str | None, requester: ChecksumAddress 
                 else:
                     empty("There is no such job.", "Choose another state, or submit a job.")
 
-        follow(clock, Live(lambda: explorer.jobs(state=wanted, requester=requester, cursor=cursor), build))
+        follow(clock, Live(jobs, build))
 
 
 def path_of(found: Found) -> str:

@@ -71,14 +71,17 @@ def _routes(explorer: Explorer) -> None:
         overview_page(explorer)
 
     @ui.page("/jobs")
-    def jobs(state: str | None = None, requester: str | None = None, cursor: str | None = None) -> None:
+    def jobs(
+        state: str | None = None, requester: str | None = None, model: str | None = None, cursor: str | None = None
+    ) -> None:
         with _absent(explorer, "page of jobs", cursor or ""):
-            jobs_page(explorer, state, _address(requester or ""), cursor)
+            model_id = _hash(model) if model else None
+            jobs_page(explorer, state, _address(requester or ""), model_id, cursor)
 
     @ui.page("/jobs/{job_id}")
-    def job(job_id: str) -> None:
+    def job(job_id: str, events: str | None = None) -> None:
         with _absent(explorer, "job", job_id):
-            job_page(explorer, explorer.job(_hash(job_id)).row.job_id)
+            job_page(explorer, explorer.job(_hash(job_id)).row.job_id, events)
 
     @ui.page("/disputes/{job_id}")
     def dispute(job_id: str) -> None:
@@ -91,9 +94,9 @@ def _routes(explorer: Explorer) -> None:
             operators_page(explorer, cursor)
 
     @ui.page("/operators/{address}")
-    def operator(address: str) -> None:
+    def operator(address: str, events: str | None = None) -> None:
         with _absent(explorer, "operator", address):
-            operator_page(explorer, explorer.operator(_address(address) or NOBODY).address)
+            operator_page(explorer, _address(address) or NOBODY, events)
 
     @ui.page("/models")
     def models(cursor: str | None = None) -> None:

@@ -19,12 +19,16 @@ import sqlalchemy as sql
 from eth_typing import ChecksumAddress
 from eth_utils.address import to_canonical_address
 
+from contracts import gas_budget
+from contracts.merkle import depth_of
+from contracts.model_registry import Model as Registered
 from coordinator import job_index
 from coordinator import store_tables as tables
 from coordinator.clock import Clock
 from coordinator.explorer import accounts, searching, series
 from coordinator.explorer.happenings import Following, events_page, following
 from coordinator.explorer.job_record import dispute_of, job_of
+from coordinator.explorer.passports import Passports, SignedPassport
 from coordinator.explorer.read_model import (
     ChainStanding,
     Dispute,
@@ -56,6 +60,8 @@ MOST_ANSWERS = 128
 """Kept for one state of the store."""
 MOST_DISPUTES = 20
 NEWEST = 10
+USUAL_ITEMS = 1_000
+"""Of the job for which a model's dispute is priced."""
 
 _R = TypeVar("_R")
 
@@ -83,12 +89,14 @@ class Explorer:
         clock: Callable[[], Clock | None],
         source: Source,
         witness: Witness,
+        passports: Passports | None = None,
     ) -> None:
         """store: the one of now, for a damaged one is replaced. clock: of the last look at the chain, if there was one."""
         self._store = store
         self._clock = clock
         self.source = source
         self.witness = witness
+        self.passports = passports or Passports()
         self._lock = threading.RLock()
         self._last: _Look | None = None
 
@@ -128,12 +136,12 @@ class Explorer:
         """Everything about a job but its events. Raises NotFound."""
         return self._answer(("job", job_id), lambda look: self._job(look, job_id))
 
-    def job_events(self, job_id: bytes, *, cursor: str | None = None, limit: int = 50) -> Page[RecordedEvent]:
-        """A job's events, oldest first. Raises NotFound, BadCursor."""
+    def job_events(
+        self, job_id: bytes, *, cursor: str | None = None, limit: int = 50, newest: bool = False
+    ) -> Page[RecordedEvent]:
+        """A job's events, the oldest first or the newest. Raises NotFound, BadCursor."""
         condition = tables.events.c.job_id == job_id
-        page = self._answer(
-            ("job events", job_id, cursor, limit), lambda look: events_page(look.store, condition, cursor, limit)
-        )
+        page = self._events(("job events", job_id), condition, cursor, limit, newest)
         if not page.items and cursor is None:
             raise _no_job(job_id)
         return page
@@ -166,36 +174,41 @@ class Explorer:
 
     def operator(self, address: ChecksumAddress) -> Operator:
         """Everything about an operator but its events. Raises NotFound."""
-        return self._answer(("operator", address), lambda look: self._operator(look, address))
+        passport = self.passports.of(address)
+        return self._answer(("operator", address, passport), lambda look: self._operator(look, address, passport))
 
     def operator_events(
-        self, address: ChecksumAddress, *, cursor: str | None = None, limit: int = 50
+        self, address: ChecksumAddress, *, cursor: str | None = None, limit: int = 50, newest: bool = False
     ) -> Page[RecordedEvent]:
-        """What an address did, or what was done about it, oldest first. Raises BadCursor."""
+        """What an address did, or what was done about it, the oldest first or the newest. Raises BadCursor."""
         actors = tables.actors
         of_actor = sql.select(actors.c.block, actors.c.log_index).where(actors.c.actor == address)
         condition = sql.tuple_(tables.events.c.block, tables.events.c.log_index).in_(of_actor)
-        return self._answer(
-            ("actor", address, cursor, limit), lambda look: events_page(look.store, condition, cursor, limit)
-        )
+        return self._events(("actor", address), condition, cursor, limit, newest)
 
     def models(self, *, cursor: str | None = None, limit: int = 25) -> Page[ModelRow]:
         """The models that jobs use, and those of the zoo, the most used first. Raises BadCursor."""
         return accounts.page(self._models(), lambda row: (-row.jobs, row.model_id.hex()), cursor, limit)
 
+    def model_row(self, model_id: bytes) -> ModelRow:
+        """What jobs made of a model so far; zeros of one that none uses."""
+        unused = ModelRow(model_id, self.witness.name_of(model_id), 0, 0, 0)
+        return next((row for row in self._models() if row.model_id == model_id), unused)
+
     def model(self, model_id: bytes) -> Model:
         """Everything about a model. Raises NotFound, ChainError."""
-        row = next((row for row in self._models() if row.model_id == model_id), None)
+        row = self.model_row(model_id)
         known, registered = self.witness.zoo.get(model_id), self.witness.registered(model_id)
-        if row is None and registered is None:
+        if not row.jobs and known is None and registered is None:
             raise NotFound(f"no job uses model 0x{model_id.hex()} and the registry does not know it: check the id")
         return Model(
-            row=row or ModelRow(model_id, self.witness.name_of(model_id), 0, 0, 0),
+            row=row,
             is_registered=registered is not None,
             row_length=registered.row_length if registered else None,
             output_length=registered.output_length if registered else None,
             program_length=registered.program_length if registered else None,
             execution_gas=registered.execution_gas if registered else None,
+            dispute_gas=_dispute_gas(registered) if registered else None,
             is_stepwise=registered.stepwise if registered else None,
             card=known.card if known else None,
             newest_jobs=self.jobs(model_id=model_id, limit=NEWEST).items,
@@ -267,6 +280,18 @@ class Explorer:
             confirmed_block=clock.confirmed_block,
             confirmed_time=clock.confirmed_time,
             revision=revision,
+        )
+
+    def _events(
+        self,
+        whose: tuple[str, Hashable],
+        condition: sql.ColumnElement[bool],
+        cursor: str | None,
+        limit: int,
+        newest: bool,
+    ) -> Page[RecordedEvent]:
+        return self._answer(
+            (*whose, cursor, limit, newest), lambda look: events_page(look.store, condition, cursor, limit, newest)
         )
 
     def _overview(self, look: _Look) -> Overview:
@@ -350,7 +375,7 @@ class Explorer:
             "models", lambda look: accounts.models(look.store.rows(job_index.all_latest(Kind.MODEL)), self.witness.zoo)
         )
 
-    def _operator(self, look: _Look, address: ChecksumAddress) -> Operator:
+    def _operator(self, look: _Look, address: ChecksumAddress, passport: SignedPassport | None) -> Operator:
         subject = to_canonical_address(address)
         row = next(iter(look.store.rows(job_index.latest(Kind.OPERATOR, subject))), None)
         if row is None:
@@ -370,12 +395,19 @@ class Explorer:
             record=accounts.record_of(figures),
             earnings=series.earnings(look.store, subject),
             open_jobs=tuple(sitting[:50]),
+            passport=passport,
         )
 
 
 def _held(view: JobView) -> list[tuple[int, int]]:
     """(seats, wei locked by them) of each worker's seats that are not released."""
     return [(seat.count, seat.count * view.terms.seat_stake) for seat in view.seats.values() if seat.is_held]
+
+
+def _dispute_gas(model: Registered) -> int | None:
+    if not model.execution_gas:
+        return None  # not executed yet
+    return gas_budget.dispute(model.execution_gas, depth_of(USUAL_ITEMS), model.row_length)
 
 
 def _no_job(job_id: bytes) -> NotFound:

@@ -20,6 +20,8 @@ from coordinator.job_store import JobStore
 
 ORIGIN = "0-0-0000000000000000"
 """The id of the place before the first event."""
+_END = 10**18
+"""A block beyond every chain."""
 _ID = re.compile(r"([0-9]{1,18})-([0-9]{1,9})-([0-9a-f]{16})", re.ASCII)
 _PLACE = re.compile(r"([0-9]{1,18})-([0-9]{1,9})", re.ASCII)
 
@@ -63,15 +65,16 @@ def place_of(event: Event, block_hash: bytes) -> str:
 
 
 def events_page(
-    store: JobStore, condition: sql.ColumnElement[bool], cursor: str | None, limit: int
+    store: JobStore, condition: sql.ColumnElement[bool], cursor: str | None, limit: int, newest: bool = False
 ) -> Page[RecordedEvent]:
-    """A page of the events that meet a condition, oldest first. Raises BadCursor."""
-    after = (0, -1)
+    """A page of the events that meet a condition, the oldest first or the newest. Raises BadCursor."""
+    place = (_END, 0) if newest else (0, -1)
     if cursor is not None:
         if (given := _PLACE.fullmatch(cursor)) is None:
             raise BadCursor(cursor)
-        after = int(given[1]), int(given[2])
-    found = store.events_after(*after, limit + 1, condition)
+        place = int(given[1]), int(given[2])
+    read = store.events_before if newest else store.events_after
+    found = read(*place, limit + 1, condition)
     last = found[limit - 1] if len(found) > limit else None
     return Page(_records(store, found[:limit]), f"{last.block}-{last.log_index}" if last else None)
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from typing import Any
-from urllib.parse import urlsplit
 
 from contracts import job as jobs
 from contracts.commitment import DATA_UNAVAILABLE
@@ -16,6 +15,7 @@ from contracts.tally import bounty
 from coordinator.clock import Clock
 from coordinator.event_log import Event
 from coordinator.explorer.field_types import LONGEST_TEXT, Address
+from coordinator.explorer.links import link_of
 from coordinator.explorer.read_model import (
     AccusedItem,
     DemandedNode,
@@ -39,7 +39,6 @@ LONGEST_VALUE = 256
 MOST_VALUES = 64
 """Of one list among an event's arguments."""
 _UNSHOWN = {"jobId", "terms"}
-_LINKS = ("http", "https")
 
 
 def next_step(phase: Phase, view: JobView) -> str:
@@ -155,18 +154,6 @@ def event_record(event: Event, place: str) -> RecordedEvent:
         actors=tuple(dict.fromkeys(event.actors))[:MOST_VALUES],  # type: ignore[arg-type]
         values=values,
     )
-
-
-def link_of(uri: str) -> str | None:
-    """The URI if a browser can be given it as a link: http or https, with a host, printable ASCII, not too long."""
-    if len(uri) > LONGEST_TEXT or not uri.isascii() or not uri.isprintable() or set(uri) & set(" <>\"'`\\"):
-        return None
-    try:
-        parts = urlsplit(uri)
-        is_link = parts.scheme in _LINKS and bool(parts.hostname) and "@" not in parts.netloc
-    except ValueError:
-        return None
-    return uri if is_link else None
 
 
 def _terms(terms: Terms) -> JobTerms:

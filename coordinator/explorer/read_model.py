@@ -13,6 +13,7 @@ from typing import Any, Generic, TypeVar
 
 from contracts.job import Outcome, Phase
 from coordinator.explorer.field_types import Address, Hash, Octets, PhaseName, Text, Wei
+from coordinator.explorer.passports import SignedPassport
 
 
 class State(StrEnum):
@@ -466,6 +467,8 @@ class Operator:
     """Ascending, at most 200 points: of a longer life, evenly chosen ones and the last."""
     open_jobs: tuple[JobRow, ...]
     """In whose juries it sits, newest first; at most 50."""
+    passport: SignedPassport | None
+    """Of its machine, if it gave this coordinator one."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -507,7 +510,9 @@ class Model:
     program_length: int | None
     """Bytes."""
     execution_gas: int | None
-    """Gas of one execution, measured: the greater part of what a refutation costs."""
+    """Gas of one execution, measured."""
+    dispute_gas: int | None
+    """Gas that a dispute costs at most in a job of 1,000 items: every answer on the way to a leaf, and the refutation."""
     is_stepwise: bool | None
     card: ModelCard | None
     newest_jobs: tuple[JobRow, ...]

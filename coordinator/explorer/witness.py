@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from contextlib import suppress
 from dataclasses import dataclass
 from functools import cached_property
@@ -28,7 +28,7 @@ from coordinator.explorer.read_model import Evidence, ModelCard, Proof, ProofSte
 from coordinator.job_view import JobView
 from oracle_worker.data import DataStore
 from oracle_worker.data_errors import DataError
-from oracle_worker.model_store import ModelNotFound, ModelStore, WrongModel
+from oracle_worker.model_store import Model, ModelNotFound, ModelStore, WrongModel
 from oracle_worker.settings import WorkerSettings
 
 if TYPE_CHECKING:
@@ -100,6 +100,10 @@ class Witness:
             )
             found[model_id(compile_network(network))] = ZooModel(name, network, shown)
         return found
+
+    def models(self) -> Iterator[Model]:
+        """Every model that there is a file for: of the zoo, and in the folders that a worker would look in."""
+        return ModelStore(self._settings.model_folders).served()
 
     def name_of(self, model_id: bytes) -> str | None:
         """The name of a model of the zoo."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -189,6 +190,8 @@ GARBLED: dict[str, Callable[[dict[str, Any]], Any]] = {
     "no address": lambda one: one.update(worker="0x12"),
     "a machine too many": lambda one: one["machine"].update(more=1),
     "a list": lambda one: one.update(machine=[]),
+    "a time beyond numbers": lambda one: one.update(issued_at=math.inf),
+    "rows beyond numbers": lambda one: one["models"][0].update(rows=math.inf),
 }
 
 

@@ -136,6 +136,7 @@
   const start = () => {
     if (!$("content")) return void setTimeout(start, 30);
     nameTheme(); tick(); watch(); returned();
+    if (location.hash.length > 1) $(location.hash.slice(1))?.scrollIntoView(); // it was not there when the browser looked
   };
   window.addEventListener("pagehide", () => (isLeaving = true));
   window.addEventListener("pageshow", () => (isLeaving = false));

@@ -36,6 +36,8 @@ class Dashboard:
         self.port = free_port()
         self.url = f"http://127.0.0.1:{self.port}"
         self._folder = folder
+        self.passports = folder / "passports"
+        self.passports.mkdir()
         self._process: subprocess.Popen[bytes] | None = None
 
     def start(self) -> None:
@@ -51,6 +53,7 @@ class Dashboard:
             "0",
         ]
         command += ["--data-folder", str(self.stage.folder), "--rate", "1000"]
+        command += ["--passport-folder", str(self.passports)]
         environment = {name: value for name, value in os.environ.items() if not name.startswith("QUORATE_")}
         environment |= {
             "QUORATE_HOME": str(self._folder / "home"),

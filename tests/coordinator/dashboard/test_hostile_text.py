@@ -10,6 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from coordinator.dashboard import chain_text
+from coordinator.explorer.links import link_of
 
 PAGES = Path(chain_text.__file__).parent
 
@@ -28,6 +29,8 @@ PAGES = Path(chain_text.__file__).parent
         "file:///etc/passwd",
         "http://example.org",
         "https:evil",
+        "//example.org",
+        "https://example.org/it's",
         "https://",
         "https://[",
         "https://example.org:99999",
@@ -38,12 +41,12 @@ PAGES = Path(chain_text.__file__).parent
     ],
 )
 def test_such_an_address_is_no_link(uri: str) -> None:
-    assert chain_text.link(uri) is None
+    assert link_of(uri) is None
 
 
 @pytest.mark.parametrize("uri", ["https://example.org/rows.bin?x=1#y", "ipfs://bafybeigdyrzt5sfp7udm7hu76uh7y26nf3"])
 def test_https_and_ipfs_addresses_are_links(uri: str) -> None:
-    assert chain_text.link(uri) == uri
+    assert link_of(uri) == uri
 
 
 def test_marks_that_turn_the_line_around_are_shown_by_number() -> None:
@@ -73,7 +76,7 @@ def test_what_is_shown_is_printable_and_bounded(text: str) -> None:
 @given(st.text(max_size=100))
 def test_a_link_is_never_to_anything_but_https_or_ipfs(text: str) -> None:
     for uri in (text, "https://" + text, "javascript:" + text):
-        link = chain_text.link(uri)
+        link = link_of(uri)
         assert link is None or link.startswith(("https://", "ipfs://"))
 
 

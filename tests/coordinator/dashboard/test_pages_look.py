@@ -5,6 +5,7 @@ The pictures are left in the folder that QUORATE_SCREENSHOTS names, else with th
 
 from __future__ import annotations
 
+import json
 import os
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -16,8 +17,13 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
+from contracts.fees import GWEI
+from coordinator.dashboard.event_table import SHOWN
 from models import zoo
 from oracle_worker import settlement
+from oracle_worker.inference import OnnxInference
+from oracle_worker.model_store import Model
+from oracle_worker.passport import PassportStore
 from tests.coordinator.dashboard.conftest import Dashboard, faults
 from tests.oracle_worker.stage import Liar, Operator, Posted, Stage
 from tests.oracle_worker.test_challenges import challenged, finish, names
@@ -60,8 +66,9 @@ PAGES = ("overview", "jobs", "job", "dispute", "operators", "operator", "models"
 
 
 @pytest.fixture(scope="module")
-def played(stage: Stage, honest: list[Operator], wine: Rows) -> Iterator[Played]:
-    """An accepted job, one in dispute that is not over, and one whose text is hostile."""
+def played(stage: Stage, dashboard: Dashboard, honest: list[Operator], wine: Rows) -> Iterator[Played]:
+    """An accepted job, one in dispute that is not over, one whose text is hostile, and an operator's passport."""
+    sign_passport(stage, honest[0], dashboard.passports)
     accepted = challenged(stage, wine, honest)
     finish(stage, accepted, honest[0])
     for one in honest:
@@ -75,6 +82,15 @@ def played(stage: Stage, honest: list[Operator], wine: Rows) -> Iterator[Played]
             names(one, disputed)
     hostile = stage.post(wine[:20], 3, data_uri=HOSTILE, name="hostile")
     yield Played(accepted, disputed, hostile, judge.account.address)
+
+
+def sign_passport(stage: Stage, operator: Operator, folder: Path) -> None:
+    """As `quorate worker passport --sign --output` does."""
+    store = PassportStore(operator.folder / "passports")
+    stamp = OnnxInference(1, store).stamp(Model(stage.model_id, stage.network, Path("wine.onnx")))
+    assert stamp is not None
+    signed = store.passport([stamp]).signed(operator.account, 1_800_000_000)
+    (folder / "passport.json").write_text(json.dumps(signed.to_json()))
 
 
 @pytest.fixture(scope="module")
@@ -97,6 +113,8 @@ def test_a_page_has_no_serious_accessibility_fault_and_fits(
         page.locator("#proof-checked", has_text="Checked here").wait_for()
     if name == "dispute":
         page.locator(".evidence .logit").first.wait_for()
+    if name == "operator":
+        page.locator(".badge", has_text="equal the specification").wait_for()
     for theme in ("light", "dark"):
         page.emulate_media(color_scheme=theme, reduced_motion="reduce")
         for device, size in (("desktop", DESKTOP), ("phone", PHONE)):
@@ -127,11 +145,13 @@ def test_hostile_text_is_shown_and_does_nothing(page: Any, played: Played) -> No
 
 
 @pytest.mark.parametrize(
-    "path", ["/search?q={}", "/jobs/{}", "/operators/{}", "/models/{}", "/disputes/{}", "/jobs?cursor={}"]
+    "path",
+    ["/search?q={}", "/jobs/{}", "/operators/{}", "/models/{}", "/disputes/{}", "/jobs?cursor={}", "/jobs?model={}"],
 )
 def test_a_hostile_address_gets_a_page_that_says_what_to_do(page: Any, played: Played, path: str) -> None:
     page.goto(path.format("%3Cimg%20src=x%20onerror=document.title=1%3E%E2%80%AE"))
     page.locator(".empty").first.wait_for()
+    assert page.locator("h1").count() == 1  # no page that was begun before this one
     assert page.locator("#content img").count() == 0
     assert "Quorate" in page.title()
 
@@ -180,7 +200,24 @@ def test_every_page_is_under_a_strict_policy(dashboard: Dashboard, played: Playe
 
 def test_a_model_of_the_zoo_is_shown_with_its_card(page: Any, played: Played) -> None:
     page.goto(played.path("model"))
-    page.locator(".figure", has_text="Gas of one execution").locator("dd", has_text=",").wait_for()
+    page.locator(".figure", has_text="Gas to dispute").locator("dd", has_text=",").wait_for()
     card = zoo.load("wine-grading").card
     assert page.locator("h1").inner_text() == card.title
     assert all(page.get_by_text(one).count() for one in card.classes[:1])
+
+
+def test_a_long_list_of_events_goes_on_page_by_page(page: Any, stage: Stage, played: Played) -> None:
+    busy = stage.operator()
+    for _ in range(SHOWN + 2):
+        busy.deposit(GWEI)
+    path = f"/operators/{busy.account.address}"
+    rows = page.locator("section", has=page.locator("#events")).locator("tbody tr")
+    page.goto(path)
+    page.locator("section", has_text="What it did").get_by_role("link", name="Next").click()
+    page.wait_for_url(f"**{path}?events=*#events")
+    page.locator("h1").wait_for()
+    page.locator("section", has_text="What it did").get_by_role("link", name="First").wait_for()
+    assert rows.count() == 2
+    page.goto(f"{path}?events=nonsense")
+    page.locator(".empty", has_text="cursor").wait_for()
+    assert page.locator("h1").count() == 1
