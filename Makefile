@@ -11,7 +11,7 @@ MERKLETOOLS := merkletools==1.0.3
 # The last release that ships ONNX's own tests of its operators; read as files, never installed.
 NODE_TESTS := .tools/onnx-node-tests
 
-.PHONY: help demo test check analysis proofs analysers bench determinism node-tests zk artifacts format clean
+.PHONY: help demo test check analysis proofs analysers bench determinism chaos node-tests zk artifacts format clean
 
 help:
 	@echo "make demo       the main job on an embedded dev chain: five operators, a lying majority refuted, a supplier paid"
@@ -21,6 +21,7 @@ help:
 	@echo "make analysis   static analysis of the contracts, held against the answers in docs/security.md"
 	@echo "make proofs     prove the contracts' solvency for all amounts and addresses; minutes"
 	@echo "make determinism every model on every emulated processor and setting, resumable; writes docs/determinism.md"
+	@echo "make chaos      every kind of fault at every moment of a job, on real processes, resumable; writes docs/chaos.md; an hour or two"
 	@echo "make zk         install ezkl beside the project, which 'make bench' then compares with"
 	@echo "make node-tests download ONNX's own tests of its operators, which 'make test' then passes too"
 	@echo "make artifacts  recompile the contracts"
@@ -71,6 +72,9 @@ bench: $(VENV)/.dev
 
 determinism: $(VENV)/.dev
 	$(BIN)/python -m tests.determinism --write docs/determinism.md
+
+chaos: $(VENV)/.dev
+	$(BIN)/python -m tests.chaos --write docs/chaos.md $(ARGS)
 
 zk: .tools/ezkl/.installed
 

@@ -3,28 +3,48 @@
 from __future__ import annotations
 
 import json
+import sys
 import threading
+from collections import deque
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 
-import requests
+import urllib3
 
 Answer = dict[str, Any] | int | str
 """A JSON-RPC answer, an HTTP status to fail with, or a page of text."""
 Fault = Callable[[list[Any], Callable[[], dict[str, Any]]], Answer]
 """Given the parameters and a way to ask the chain, what the node answers."""
+Behaviour = Callable[[str, list[Any], Callable[..., dict[str, Any]]], Answer]
+"""Given method, parameters and a way to ask the chain, with other parameters if need be: what the node answers."""
+REMEMBERED = 100_000
+_JSON = {"Content-Type": "application/json"}
+
+
+class _Server(ThreadingHTTPServer):
+    """One thread a connection, which may end in any way."""
+
+    daemon_threads = True
+
+    def handle_error(self, request: Any, client_address: Any) -> None:
+        """A client that is killed is no news; anything else is told as usual."""
+        if not isinstance(sys.exc_info()[1], OSError):
+            super().handle_error(request, client_address)
 
 
 class FaultyNode:
-    """Answers at `url`. `faults` by method are asked first; `seen` has each request's method and parameters, in order."""
+    """Answers at `url`. `behaviour`, if set, decides everything; else `faults` by method do. `seen` has the latest requests'
+    methods and parameters, in order."""
 
     def __init__(self, upstream: str) -> None:
         self.upstream = upstream
         self.faults: dict[str, Fault] = {}
-        self.seen: list[tuple[str, list[Any]]] = []
-        self._server = ThreadingHTTPServer(("127.0.0.1", 0), self._responder())
+        self.behaviour: Behaviour | None = None
+        self.seen: deque[tuple[str, list[Any]]] = deque(maxlen=REMEMBERED)
+        self._pool = urllib3.PoolManager(maxsize=16, timeout=30)
+        self._server = _Server(("127.0.0.1", 0), self._responder())
         self.url = f"http://127.0.0.1:{self._server.server_port}"
 
     def count(self, method: str) -> int:
@@ -40,11 +60,15 @@ class FaultyNode:
         method, given = request["method"], request.get("params", [])
         self.seen.append((method, given))
 
-        def ask() -> dict[str, Any]:
-            answered: dict[str, Any] = requests.post(self.upstream, json=request, timeout=30).json()
+        def ask(*changed: Any) -> dict[str, Any]:
+            asked = json.dumps({**request, "params": changed[0]}).encode() if changed else body
+            answered: dict[str, Any] = self._pool.request("POST", self.upstream, body=asked, headers=_JSON).json()
             return answered
 
-        said = self.faults[method](given, ask) if method in self.faults else ask()
+        if self.behaviour is not None:
+            said = self.behaviour(method, given, ask)
+        else:
+            said = self.faults[method](given, ask) if method in self.faults else ask()
         return {"jsonrpc": "2.0", "id": request["id"], **said} if isinstance(said, dict) else said
 
     def _responder(self) -> type[BaseHTTPRequestHandler]:

@@ -9,6 +9,7 @@ import json
 import os
 import shutil
 import sys
+from collections.abc import Mapping
 from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
@@ -37,16 +38,26 @@ class Surroundings:
 
 
 class Island:
-    """One operator. `falsified_rows`: those that its compute lies about; none, if it is honest."""
+    """One operator. `falsified_rows`: those that its compute lies about; none, if it is honest; `settings`: instead of those
+    that it would have."""
 
     def __init__(
-        self, name: str, key: bytes, folder: Path, around: Surroundings, falsified_rows: frozenset[bytes] = frozenset()
+        self,
+        name: str,
+        key: bytes,
+        folder: Path,
+        around: Surroundings,
+        falsified_rows: frozenset[bytes] = frozenset(),
+        settings: Mapping[str, object] | None = None,
     ) -> None:
         self.name = name
         self.key = key
         self.folder = folder
         self.falsified_rows = falsified_rows
         self.services: dict[Role, Service] = {}
+        self.environment: dict[str, str] = {}
+        """Further variables of processes that are started from now on."""
+        self._settings = dict(settings or {})
         self._around = around
         self._exit = ExitStack()
         folder.mkdir(parents=True)
@@ -61,8 +72,9 @@ class Island:
         return address
 
     def open_broker(self) -> None:
-        """Start its Redis."""
-        self.broker = RedisServer(self.folder / "redis")
+        """Start its Redis; again on the same port, with nothing in it."""
+        port = self.broker.port if hasattr(self, "broker") else None
+        self.broker = RedisServer(self.folder / "redis", port)
         self._exit.callback(self.broker.close)
 
     def start(self, role: Role) -> None:
@@ -120,6 +132,12 @@ class Island:
             settings |= {"MOST_BOND": 0} if self.falsified_rows else {}
         if role == "compute":
             settings |= {"WORKER": self.address, "DATA_FOLDERS": self._around.data_folder}
+        settings |= self._settings
         clean = {name: value for name, value in os.environ.items() if not name.startswith("QUORATE_")}
         threads = {"OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1"}  # twenty processes share the machine
-        return {**clean, **threads, **{f"QUORATE_{name}": str(value) for name, value in settings.items()}}
+        return {
+            **clean,
+            **threads,
+            **self.environment,
+            **{f"QUORATE_{name}": str(value) for name, value in settings.items()},
+        }

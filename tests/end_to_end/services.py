@@ -59,10 +59,18 @@ class Service:
             self._process.terminate()
 
     def kill(self) -> None:
-        """kill -9, as a power cut does."""
+        """kill -9, it and what it forked, as a power cut does."""
         self.killed = True
-        self._process.kill()
+        self._signal_group(signal.SIGKILL)
         self._process.wait()
+
+    def pause(self) -> None:
+        """Stop it and what it forked where they stand, as a machine that sleeps does."""
+        self._signal_group(signal.SIGSTOP)
+
+    def resume(self) -> None:
+        """Let it go on after `pause`."""
+        self._signal_group(signal.SIGCONT)
 
     def close(self) -> None:
         """End it, in order if it can."""
@@ -72,10 +80,13 @@ class Service:
         except subprocess.TimeoutExpired:
             self._process.kill()
             self._process.wait()
+        self._signal_group(signal.SIGKILL)
+
+    def _signal_group(self, number: signal.Signals) -> None:
         try:
-            os.killpg(self.pid, signal.SIGKILL)
+            os.killpg(self.pid, number)
         except ProcessLookupError:
-            return  # the usual case: nothing of its group is left
+            return  # nothing of its group is left
 
     def tail(self, lines: int = 15) -> str:
         """The end of its log."""
@@ -97,10 +108,10 @@ class Service:
 
 
 class RedisServer(Service):
-    """A Redis on 127.0.0.1, on a port of its own, that keeps nothing on disk."""
+    """A Redis on 127.0.0.1, on a port of its own unless one is given, that keeps nothing on disk."""
 
-    def __init__(self, folder: Path) -> None:
-        port = free_port()
+    def __init__(self, folder: Path, port: int | None = None) -> None:
+        self.port = port = port or free_port()
         self.url = f"redis://127.0.0.1:{port}/0"
         folder.mkdir(parents=True, exist_ok=True)
         command = [redis_server(), "--bind", "127.0.0.1", "--port", str(port), "--save", "", "--dir", str(folder)]
