@@ -10,6 +10,7 @@ import json
 import os
 import re
 import secrets
+import stat
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -66,6 +67,14 @@ class EmptyPassphrase(KeystoreError):
         super().__init__("the passphrase is empty: choose one, the key is only as safe as it is")
 
 
+class PassphraseExposed(KeystoreError):
+    """Others can read the file of a passphrase: whoever gets the keystore too has the key."""
+
+    def __init__(self, path: Path) -> None:
+        super().__init__(f"{path}: others may read it, and it holds a passphrase: chmod 600 {path}")
+        self.path = path
+
+
 class KeyExists(KeystoreError):
     """The folder already holds this address; a keystore is never overwritten."""
 
@@ -114,6 +123,23 @@ def list_keys(folder: Path) -> list[StoredKey]:
     named = ((_FILE_NAME.search(path.name), path) for path in folder.iterdir() if path.is_file())
     found = [StoredKey(to_checksum_address(name[1]), path) for name, path in named if name]
     return sorted(found, key=lambda key: (key.address, key.path))
+
+
+def read_passphrase(path: Path) -> str:
+    """The first line of a passphrase's file, which may be a pipe. Raises PassphraseExposed, EmptyPassphrase, OSError.
+
+    A file of one's own is for its owner alone; of somebody else's (a service manager's, which lets us in by an access list
+    that shows as the group's bits) only everybody else counts.
+    """
+    with path.open("rb") as file:
+        status = os.fstat(file.fileno())
+        others = stat.S_IROTH | (stat.S_IRGRP if status.st_uid == os.geteuid() else 0)
+        if stat.S_ISREG(status.st_mode) and status.st_mode & others:
+            raise PassphraseExposed(path)
+        lines = file.read(_LARGEST_FILE).decode("utf-8").splitlines()
+    if not lines or not lines[0]:
+        raise EmptyPassphrase
+    return lines[0]
 
 
 def unlock(path_or_address: Path | str, passphrase: str, *, folder: Path | None = None) -> LocalAccount:

@@ -322,7 +322,7 @@ def _account_of(settings: WorkerSettings) -> LocalAccount:
             f"the signer needs QUORATE_KEYSTORE and QUORATE_PASSPHRASE_FILE, or a plain key in {keystore.ENVIRONMENT_KEY}"
         )
     try:
-        passphrase = settings.passphrase_file.read_text("utf-8").rstrip("\r\n")
+        passphrase = keystore.read_passphrase(settings.passphrase_file)
     except (OSError, UnicodeDecodeError) as error:
         raise BadSettings(f"QUORATE_PASSPHRASE_FILE cannot be read: {type(error).__name__}") from error
     return keystore.unlock(settings.keystore, passphrase)

@@ -184,10 +184,13 @@ class Setup:
         return int(self.endpoint.ask("eth_getBlockByNumber", "latest", False)["timestamp"], 16)
 
     def passphrase(self, question: str, *, twice: bool = False) -> str:
-        """From --passphrase-file, QUORATE_PASSPHRASE or the terminal. Raises Refusal, OSError."""
+        """From --passphrase-file, QUORATE_PASSPHRASE or the terminal. Raises Refusal, KeystoreError, OSError."""
         file = self.options.passphrase_file or self._said.get(f"{PASSPHRASE}_FILE")
         if file:
-            return _first_line(Path(file))
+            try:
+                return keystore.read_passphrase(Path(file))
+            except keystore.EmptyPassphrase:
+                raise Refusal(ExitCode.KEY, f"{file} holds no passphrase: its first line is taken") from None
         if PASSPHRASE in os.environ:
             return os.environ[PASSPHRASE]
         if not sys.stdin.isatty():
@@ -232,10 +235,3 @@ def parse_hash(text: str, what: str) -> bytes:
     if len(value) != 32 or len(digits) != 64:
         raise Refusal(ExitCode.USAGE, f"{text!r} is no {what}: 0x and 64 hexadecimal digits")
     return value
-
-
-def _first_line(path: Path) -> str:
-    lines = path.read_text("utf-8").splitlines()
-    if not lines or not lines[0]:
-        raise Refusal(ExitCode.KEY, f"{path} holds no passphrase: its first line is taken")
-    return lines[0]

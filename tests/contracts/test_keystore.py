@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import stat
 import traceback
 from pathlib import Path
@@ -87,6 +88,26 @@ def test_an_empty_passphrase_is_refused_and_nothing_written(tmp_path: Path) -> N
     with pytest.raises(keystore.EmptyPassphrase):
         keystore.new(tmp_path / "keys", "", iterations=FAST)
     assert not (tmp_path / "keys").exists()
+
+
+@pytest.mark.parametrize(
+    ("mode", "owner", "is_read"),
+    [(0o600, True, True), (0o640, True, False), (0o604, True, False), (0o440, False, True), (0o444, False, False)],
+)
+def test_only_a_passphrase_file_that_others_cannot_read_is_read(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, mode: int, owner: bool, is_read: bool
+) -> None:
+    """A service manager's own file lets us in by an access list, which shows as the group's bits."""
+    path = tmp_path / "passphrase"
+    path.write_text("word\nsecond line\n")
+    path.chmod(mode)
+    if not owner:
+        monkeypatch.setattr(os, "geteuid", lambda: path.stat().st_uid + 1)
+    if is_read:
+        assert keystore.read_passphrase(path) == "word"
+    else:
+        with pytest.raises(keystore.PassphraseExposed, match=f"chmod 600 {path}"):
+            keystore.read_passphrase(path)
 
 
 def test_a_wrong_passphrase_says_so_and_is_not_quoted(tmp_path: Path) -> None:

@@ -62,6 +62,7 @@ class Island:
         self._exit = ExitStack()
         folder.mkdir(parents=True)
         self._keystore = keystore.import_key(folder / "keys", key, PASSPHRASE, iterations=WEAK_SCRYPT).path
+        (folder / "passphrase").touch(0o600)
         (folder / "passphrase").write_text(PASSPHRASE + "\n")
         (folder / "falsified.json").write_text(json.dumps([row.hex() for row in falsified_rows]))
 

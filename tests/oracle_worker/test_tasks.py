@@ -241,6 +241,7 @@ def test_what_is_wrong_with_a_roles_settings_is_said_before_it_starts(stage: Sta
     with pytest.raises(BadSettings, match="QUORATE_KEYSTORE"):
         worker.run("signer", settings.load(**good))
     key = keystore.new(tmp_path / "keys", "word", iterations=2)
+    (tmp_path / "pass").touch(0o600)
     (tmp_path / "pass").write_text("other\n")
     with pytest.raises(keystore.WrongPassphrase):
         worker.run("signer", settings.load(**good, keystore=key.path, passphrase_file=tmp_path / "pass"))

@@ -62,6 +62,7 @@ def test_an_empty_wallet_is_told_what_it_lacks(cli: Cli, network: Chain, monkeyp
 def test_a_wrong_passphrase_sends_nothing(cli: Cli, network: Chain, requester: str, tmp_path: Path) -> None:
     secret = tmp_path / "passphrase"
     secret.write_text("wrong\n")
+    secret.chmod(0o600)
     before = network.nonce(0)
     ran = cli("stake", "deposit", "1 ether", "--passphrase-file", secret)
     assert ran.code == ExitCode.KEY and "wrong passphrase" in ran.err

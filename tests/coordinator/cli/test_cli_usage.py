@@ -306,6 +306,7 @@ def test_an_unreachable_node_is_exit_code_3_and_no_secret_of_its_url_is_shown(cl
 def test_a_new_key_is_encrypted_listed_and_private(cli: Cli, home: Path, tmp_path: Path) -> None:
     secret = tmp_path / "passphrase"
     secret.write_text(PASSPHRASE + "\nsecond line\n")
+    secret.chmod(0o600)
     made = cli("keys", "new", "--passphrase-file", secret, "--json").data
     path = Path(made["file"])
     assert path.stat().st_mode & 0o777 == 0o600
@@ -342,8 +343,20 @@ def test_without_a_passphrase_nothing_is_made(home: Path) -> None:
 def test_an_empty_passphrase_file_is_refused(cli: Cli, home: Path, tmp_path: Path, content: str) -> None:
     secret = tmp_path / "passphrase"
     secret.write_text(content)
+    secret.chmod(0o600)
     ran = cli("keys", "new", "--passphrase-file", secret)
-    assert ran.code == ExitCode.KEY and not (home / "keys").exists()
+    assert ran.code == ExitCode.KEY and "first line" in ran.err and not (home / "keys").exists()
+
+
+def test_a_passphrase_file_that_others_may_read_is_refused_with_what_to_do(
+    cli: Cli, home: Path, tmp_path: Path
+) -> None:
+    secret = tmp_path / "passphrase"
+    secret.write_text(PASSPHRASE)
+    secret.chmod(0o640)
+    ran = cli("keys", "new", "--passphrase-file", secret)
+    assert ran.code == ExitCode.KEY and f"chmod 600 {secret}" in ran.err and PASSPHRASE not in ran.err
+    assert not (home / "keys").exists()
 
 
 def test_a_version_is_printed() -> None:
