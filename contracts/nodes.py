@@ -5,7 +5,8 @@
 One node answers each request, the first that is fit. Every few seconds all are compared: their chain id, and the hash of a
 block that is deep enough to be the same for all. Those of the majority are fit, less those whose head is far behind. Where
 the majority is no majority, nothing is believed. Logs are asked of a second node too, because a node without them answers
-like one for which nothing happened. A transaction goes to all. One node alone is believed, whatever it says.
+like one for which nothing happened, and so are calls, which tell of the contracts' state: the duties depend on it. A
+transaction goes to all. One node alone is believed, whatever it says.
 """
 
 from __future__ import annotations
@@ -14,7 +15,7 @@ import logging
 import threading
 import time
 from collections import Counter
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Hashable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 from urllib.parse import urlsplit
@@ -153,6 +154,9 @@ class Nodes(BaseProvider):
         node, answer = self._ask_fit(method, params)
         if method == "eth_getLogs":
             return self._witnessed(node, answer, params)
+        if method == "eth_call" and _outcome(answer) is not None:
+            believed = self._seconded(node, answer, method, params, _outcome, "state")
+            return answer if believed is node else believed.ask(method, params)
         return answer
 
     def is_connected(self, show_traceback: bool = False) -> bool:
@@ -291,7 +295,7 @@ class Nodes(BaseProvider):
         counted = Counter(told.values()).most_common()
         # a node that lags too far to have the block has no say
         if not counted or 2 * counted[0][1] <= len(told):
-            differing = "; ".join(f"{node.shown} says {said[:42]}" for node, said in told.items())
+            differing = "; ".join(f"{node.shown} says {said}" for node, said in told.items())
             raise NodesDisagree(f"the nodes disagree on block {height}, and none is believed: {differing}")
         fit = []
         for node in there:
@@ -304,39 +308,52 @@ class Nodes(BaseProvider):
         return fit, height
 
     def _witnessed(self, first: Node, answer: RPCResponse, params: Any) -> RPCResponse:
-        """The answer, once a second fit node says the same of blocks that all have. Raises NodesDisagree."""
+        """The logs, once a second fit node says the same of blocks that all have. Raises NodesDisagree."""
         wanted = dict(params[0])
         start, end = (_number(wanted.get(name)) for name in ("fromBlock", "toBlock"))
-        with self._lock:
-            others, height = [node for node in self._fit if node is not first], self._agreed
-        if "result" not in answer or start is None or end is None or start > (until := min(end, height)):
+        if "result" not in answer or start is None or end is None or start > (until := min(end, self._agreed)):
             return answer
-        asked = {**wanted, "toBlock": hex(until)}
-        votes: dict[Node, frozenset[tuple[str, ...]]] = {first: _logs_until(answer, until)}
+        asked = [{**wanted, "toBlock": hex(until)}]
+        events = f"events in blocks {start} to {until}"
+        believed = self._seconded(first, answer, "eth_getLogs", asked, lambda said: _logs_until(said, until), events)
+        return answer if believed is first else believed.ask("eth_getLogs", params)
+
+    def _seconded(
+        self,
+        first: Node,
+        answer: RPCResponse,
+        method: str,
+        asked: Any,
+        told_by: Callable[[RPCResponse], Hashable | None],
+        what: str,
+    ) -> Node:
+        """The first of two fit nodes that tell the same; `first` where nobody else can say. Raises NodesDisagree.
+
+        told_by: what must be the same; None where an answer says nothing about it.
+        """
+        with self._lock:
+            others = [node for node in self._fit if node is not first]
+        told = {first: told_by(answer)}
         for node in others:
             try:
-                said = node.ask("eth_getLogs", [asked])
+                said = told_by(node.ask(method, asked))
             except Failure as error:
                 self._note(node, error)
                 continue
-            if "result" not in said:
-                continue  # it refuses so many: it says nothing about them
-            votes[node] = _logs_until(said, until)
-            most, count = Counter(votes.values()).most_common(1)[0]
-            if count >= 2:
-                break
-        else:
-            if len(votes) < 2:
-                return answer  # nobody else can say
-            raise NodesDisagree(
-                f"the nodes tell of different events in blocks {start} to {until}, and none is believed: "
-                + "; ".join(f"{node.shown} has {len(logs)}" for node, logs in votes.items())
-            )
-        if votes[first] == most:
-            return answer
-        log.error("%s tells of other events in blocks %d to %d than two other nodes", first.shown, start, until)
-        first.rest(self._clock(), "it tells of other events than two other nodes", LONGEST_REST)
-        return next(node for node, logs in votes.items() if logs == most).ask("eth_getLogs", params)
+            if said is None:
+                continue
+            believed = next((other for other, heard in told.items() if heard == said), None)
+            if believed is first:
+                return first
+            if believed is not None:
+                log.error("%s tells of other %s than two other nodes", first.shown, what)
+                first.rest(self._clock(), f"it tells of other {what.split()[0]} than two other nodes", LONGEST_REST)
+                return believed
+            told[node] = said
+        if len(told) == 1:
+            return first
+        shown = "; ".join(f"{node.shown} has {_shown(said)}" for node, said in told.items())
+        raise NodesDisagree(f"the nodes tell of different {what}, and none is believed: {shown}")
 
 
 def _unfitness(node: Node, agrees: bool, is_current: bool, newest: int, height: int) -> str:
@@ -352,16 +369,36 @@ def _head(node: Node) -> int:
 
 
 def _block_told(node: Node, height: int) -> str:
-    """What a node says that must be the same for all: its chain id and the block's hash."""
+    """What a node says that must be the same for all: its chain id, and the block's hash and time, which decides phases."""
     try:
-        said = node.glance("eth_getBlockByNumber", hex(height), False)["hash"]
+        block = node.glance("eth_getBlockByNumber", hex(height), False)
+        said = f"{block['hash']} at {int(block['timestamp'], 16)}"
     except (*Failure, KeyError, TypeError):
         said = "that it has none"
     return f"{said} of chain {node.chain_id}"
 
 
-def _logs_until(answer: RPCResponse, until: int) -> frozenset[tuple[str, ...]]:
-    """What identifies each log and what it says, of blocks up to one."""
+def _outcome(answer: RPCResponse) -> str | None:
+    """What a call returned, or that it reverted; None where the node only says that it cannot tell, of a block that it does
+    not have yet or any more, say."""
+    if "result" in answer:
+        return str(answer["result"]).lower()
+    error: Any = answer.get("error")
+    if not isinstance(error, dict):
+        return None
+    is_revert = error.get("code") == 3 or "revert" in str(error.get("message", "")).lower()
+    return f"reverted {error.get('data')}".lower() if is_revert else None
+
+
+def _shown(told: Hashable) -> str:
+    """How many events, or the beginning of what a call returned."""
+    return str(len(told)) if isinstance(told, frozenset) else str(told)[:42]
+
+
+def _logs_until(answer: RPCResponse, until: int) -> frozenset[tuple[str, ...]] | None:
+    """What identifies each log and what it says, of blocks up to one; None where a node refuses so many."""
+    if "result" not in answer:
+        return None
     try:
         logs: Iterator[Any] = iter(answer["result"])
         return frozenset(

@@ -275,6 +275,7 @@ for _name, _behaviour in {
     "one node of three lags": _lagging,
     "one node of three on another chain": _other_hashes,
     "one node of three hides events": _without_logs,
+    "one node of three lies about state": _false_states,
+    "one node of three lies about the time": _late_clock,
 }.items():
     fault(_name, NODES, seconds=None)(_first(_behaviour))
-fault("one node of three lies about state", NODES)(_first(_false_states))

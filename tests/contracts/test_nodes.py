@@ -151,10 +151,17 @@ def test_one_node_that_claims_to_be_far_ahead_makes_no_other_lag(nodes: list[Fau
     assert [standing.is_fit for standing in endpoint.standings()][1:] == [True, True]
 
 
+def lying_about_the_time(given: list[Any], ask: Ask) -> Answer:
+    answered = ask()
+    answered["result"]["timestamp"] = hex(int(answered["result"]["timestamp"], 16) + 86_400)
+    return answered
+
+
+@pytest.mark.parametrize("lying", [lying_about_hashes, lying_about_the_time])
 def test_a_node_that_lies_about_the_chain_is_outvoted(
-    nodes: list[FaultyNode], harness: Contract, caplog: pytest.LogCaptureFixture
+    nodes: list[FaultyNode], harness: Contract, caplog: pytest.LogCaptureFixture, lying: Fault
 ) -> None:
-    nodes[0].faults["eth_getBlockByNumber"] = lying_about_hashes
+    nodes[0].faults["eth_getBlockByNumber"] = lying
     endpoint = all_of(nodes)
     endpoint.ask("eth_getBalance", SENDER.address, "latest")
     assert [asked_for(node) for node in nodes] == [0, 1, 0]
@@ -192,6 +199,44 @@ def test_a_node_without_its_logs_is_noticed(nodes: list[FaultyNode], harness: Co
     assert endpoint.standings()[0].why == "it tells of other events than two other nodes"
     with pytest.raises(NodesDisagree, match=f"{nodes[0].url} has 0; {nodes[1].url} has 1"):
         all_of(nodes[:2]).ask("eth_getLogs", wanted)
+
+
+LIE = "0x" + "0" * 63 + "7"
+
+
+def count_of(harness: Contract, endpoint: Endpoint, block: str = "latest") -> int:
+    call = {"to": harness.address, "data": harness.functions.count()._encode_transaction_data()}
+    return int(endpoint.ask("eth_call", call, block), 16)
+
+
+@pytest.mark.parametrize(
+    "lie", [{"result": LIE}, {"error": {"code": 3, "message": "execution reverted", "data": "0x"}}]
+)
+def test_a_node_that_lies_about_state_is_outvoted_and_not_asked_first_any_more(
+    nodes: list[FaultyNode], harness: Contract, lie: Answer
+) -> None:
+    nodes[0].faults["eth_call"] = said(lie)
+    endpoint = all_of(nodes)
+    assert count_of(harness, endpoint) == 1
+    assert endpoint.standings()[0].why == "it tells of other state than two other nodes"
+    assert count_of(harness, endpoint) == 1
+    assert nodes[0].count("eth_call") == 1
+    with pytest.raises(NodesDisagree, match="different state, and none is believed"):
+        count_of(harness, all_of(nodes[:2]))
+
+
+def test_a_lie_about_state_of_whoever_is_not_asked_first_changes_nothing(
+    nodes: list[FaultyNode], harness: Contract
+) -> None:
+    nodes[1].faults["eth_call"] = said({"result": LIE})
+    assert count_of(harness, all_of(nodes)) == 1
+
+
+def test_who_does_not_have_the_block_has_no_say_about_state(nodes: list[FaultyNode], harness: Contract) -> None:
+    head = Endpoint(nodes[0].upstream).ask("eth_blockNumber")
+    for node in nodes[1:]:
+        node.faults["eth_call"] = said({"error": {"code": -32001, "message": "block not found"}})
+    assert count_of(harness, all_of(nodes), head) == 1
 
 
 def test_logs_that_only_some_can_have_yet_are_not_compared(nodes: list[FaultyNode], harness: Contract) -> None:

@@ -56,6 +56,7 @@ class Service:
     def tell_to_stop(self) -> None:
         """Ask it to end, as Ctrl-C and service managers do; `close` waits for that."""
         if self.is_running:
+            self.resume()  # what is paused would not hear of it
             self._process.terminate()
 
     def kill(self) -> None:
