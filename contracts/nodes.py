@@ -41,6 +41,8 @@ MOST_LAG = 3
 """Blocks that a node's head may be behind before another is asked."""
 LONGEST_REST = 60.0
 SHORTEST_REST = 0.25
+WITNESSED = ("eth_getLogs", "eth_call")
+"""What is asked of a second node too."""
 LIMIT_TRIES = 4
 """How often a node that says we ask too much is asked, where there is no other."""
 
@@ -112,6 +114,18 @@ class Node:
         self._failures, self.rests_until, self.why = 0, 0.0, ""
 
 
+@dataclass(frozen=True, slots=True)
+class Question:
+    """What a second node is asked. `block`: the last that it must have; `told_by`: what of an answer must be the same, None
+    where it says nothing."""
+
+    method: str
+    params: Any
+    block: int | None
+    told_by: Callable[[RPCResponse], Hashable | None]
+    what: str
+
+
 class Nodes(BaseProvider):
     """A web3 provider over one or more nodes, in the operator's order of preference. Safe for several threads.
 
@@ -141,7 +155,6 @@ class Nodes(BaseProvider):
         self._sleep = sleep
         self._surveyed_at: float | None = None
         self._fit: list[Node] = list(self._nodes)
-        self._agreed = 0
         self._lock = threading.Lock()
 
     def make_request(self, method: RPCEndpoint, params: Any) -> RPCResponse:
@@ -152,12 +165,7 @@ class Nodes(BaseProvider):
         if method == "eth_sendRawTransaction":
             return self._tell_all(method, params)
         node, answer = self._ask_fit(method, params)
-        if method == "eth_getLogs":
-            return self._witnessed(node, answer, params)
-        if method == "eth_call" and _outcome(answer) is not None:
-            believed = self._seconded(node, answer, method, params, _outcome, "state")
-            return answer if believed is node else believed.ask(method, params)
-        return answer
+        return self._witnessed(node, answer, method, params) if method in WITNESSED else answer
 
     def is_connected(self, show_traceback: bool = False) -> bool:
         """Whether any node answers."""
@@ -254,7 +262,7 @@ class Nodes(BaseProvider):
             now = self._clock()
             if self._surveyed_at is not None and now < self._surveyed_at + self._survey_seconds:
                 return
-            self._fit, self._agreed = self._compare(self._looked_at(now))
+            self._fit = self._compare(self._looked_at(now))
             self._surveyed_at = self._clock()
 
     def _looked_at(self, now: float) -> list[Node]:
@@ -284,8 +292,8 @@ class Nodes(BaseProvider):
         there = ours or there  # whoever asks for the chain's id is told, if nobody serves the right one
         return [node for node in self._nodes if node in there]
 
-    def _compare(self, there: list[Node]) -> tuple[list[Node], int]:
-        """Those of the majority that do not lag, and the height up to which they agree. Raises NodesDisagree."""
+    def _compare(self, there: list[Node]) -> list[Node]:
+        """Those of the majority that do not lag. Raises NodesDisagree."""
         heads = sorted((_head(node) for node in there), reverse=True)
         # one node that claims to be ahead makes no other lag, where there are enough to know
         newest = heads[1] if len(heads) > 2 else heads[0]
@@ -305,55 +313,64 @@ class Nodes(BaseProvider):
             node.why = why
             if not why:
                 fit.append(node)
-        return fit, height
+        return fit
 
-    def _witnessed(self, first: Node, answer: RPCResponse, params: Any) -> RPCResponse:
-        """The logs, once a second fit node says the same of blocks that all have. Raises NodesDisagree."""
-        wanted = dict(params[0])
-        start, end = (_number(wanted.get(name)) for name in ("fromBlock", "toBlock"))
-        if "result" not in answer or start is None or end is None or start > (until := min(end, self._agreed)):
+    def _witnessed(self, first: Node, answer: RPCResponse, method: str, params: Any) -> RPCResponse:
+        """What tells of contracts, once a second fit node says the same. Raises NodesDisagree."""
+        if method == "eth_getLogs":
+            start, end = (_number(params[0].get(name)) for name in ("fromBlock", "toBlock"))
+            question = Question(method, params, end, _logs_told, f"events in blocks {start} to {end}")
+        else:
+            question = Question(method, params, _number(params[1]) if len(params) > 1 else None, _outcome, "state")
+        if question.told_by(answer) is None or (method == "eth_getLogs" and question.block is None):
             return answer
-        asked = [{**wanted, "toBlock": hex(until)}]
-        events = f"events in blocks {start} to {until}"
-        believed = self._seconded(first, answer, "eth_getLogs", asked, lambda said: _logs_until(said, until), events)
-        return answer if believed is first else believed.ask("eth_getLogs", params)
+        until = self._clock() + GLANCE_SECONDS
+        while (believed := self._seconded(first, answer, question)) is None:
+            if self._clock() >= until:
+                first.rest(self._clock(), f"it tells of block {question.block}, which no other has")
+                raise NodesDisagree(f"{first.shown} tells of block {question.block}, which no other node has yet")
+            self._sleep(GLANCE_SECONDS / 12)
+        return answer if believed is first else believed.ask(method, params)
 
-    def _seconded(
-        self,
-        first: Node,
-        answer: RPCResponse,
-        method: str,
-        asked: Any,
-        told_by: Callable[[RPCResponse], Hashable | None],
-        what: str,
-    ) -> Node:
-        """The first of two fit nodes that tell the same; `first` where nobody else can say. Raises NodesDisagree.
-
-        told_by: what must be the same; None where an answer says nothing about it.
-        """
+    def _seconded(self, first: Node, answer: RPCResponse, question: Question) -> Node | None:
+        """The first of two fit nodes that tell the same; `first` where nobody else can say; None where others do not have the
+        block yet. Raises NodesDisagree."""
         with self._lock:
             others = [node for node in self._fit if node is not first]
-        told = {first: told_by(answer)}
+        told = {first: question.told_by(answer)}
+        is_awaited = False
         for node in others:
             try:
-                said = told_by(node.ask(method, asked))
+                if not self._has(node, question.block):
+                    is_awaited = True
+                    continue
+                said = question.told_by(node.ask(question.method, question.params))
             except Failure as error:
                 self._note(node, error)
                 continue
             if said is None:
                 continue
             believed = next((other for other, heard in told.items() if heard == said), None)
-            if believed is first:
-                return first
+            if believed is not None and believed is not first:
+                self._disbelieve(first, question.what)
             if believed is not None:
-                log.error("%s tells of other %s than two other nodes", first.shown, what)
-                first.rest(self._clock(), f"it tells of other {what.split()[0]} than two other nodes", LONGEST_REST)
                 return believed
             told[node] = said
-        if len(told) == 1:
-            return first
-        shown = "; ".join(f"{node.shown} has {_shown(said)}" for node, said in told.items())
-        raise NodesDisagree(f"the nodes tell of different {what}, and none is believed: {shown}")
+        if len(told) > 1:
+            shown = "; ".join(f"{node.shown} has {_shown(said)}" for node, said in told.items())
+            raise NodesDisagree(f"the nodes tell of different {question.what}, and none is believed: {shown}")
+        return None if is_awaited else first
+
+    def _has(self, node: Node, block: int | None) -> bool:
+        """Whether a node has come to a block. Raises what requests raises, ValueError."""
+        if block is None or (node.head is not None and block <= node.head):
+            return True
+        node.head = int(node.glance("eth_blockNumber"), 16)
+        return block <= node.head
+
+    def _disbelieve(self, node: Node, what: str) -> None:
+        log.error("%s tells of other %s than two other nodes", node.shown, what)
+        node.rest(self._clock(), f"it tells of other {what.split()[0]} than two other nodes", LONGEST_REST)
 
 
 def _unfitness(node: Node, agrees: bool, is_current: bool, newest: int, height: int) -> str:
@@ -395,8 +412,8 @@ def _shown(told: Hashable) -> str:
     return str(len(told)) if isinstance(told, frozenset) else str(told)[:42]
 
 
-def _logs_until(answer: RPCResponse, until: int) -> frozenset[tuple[str, ...]] | None:
-    """What identifies each log and what it says, of blocks up to one; None where a node refuses so many."""
+def _logs_told(answer: RPCResponse) -> frozenset[tuple[str, ...]] | None:
+    """What identifies each log and what it says; None where a node refuses so many."""
     if "result" not in answer:
         return None
     try:
@@ -404,7 +421,6 @@ def _logs_until(answer: RPCResponse, until: int) -> frozenset[tuple[str, ...]] |
         return frozenset(
             (str(one["blockHash"]).lower(), str(one["logIndex"]), str(one["data"]).lower(), *map(str, one["topics"]))
             for one in logs
-            if int(one["blockNumber"], 16) <= until
         )
     except (KeyError, TypeError, ValueError):
         return frozenset({("not logs",)})

@@ -239,10 +239,40 @@ def test_who_does_not_have_the_block_has_no_say_about_state(nodes: list[FaultyNo
     assert count_of(harness, all_of(nodes), head) == 1
 
 
-def test_logs_that_only_some_can_have_yet_are_not_compared(nodes: list[FaultyNode], harness: Contract) -> None:
+def test_the_newest_events_are_witnessed_too(nodes: list[FaultyNode], chain: str) -> None:
+    """Whoever follows the chain asks for each block once: what is hidden then stays unknown."""
+    sender = Transactor(chain, SENDER)
+    made = sender.send(sender.web3.eth.contract(abi=HARNESS.abi, bytecode=HARNESS.bytecode).constructor())
+    nodes[0].faults["eth_getLogs"] = said({"result": []})
+    endpoint = Endpoint(Web3(Nodes([node.url for node in nodes])))
+    assert endpoint.ask("eth_blockNumber")  # compared now, and not again for a while
+    bumped = sender.send(sender.web3.eth.contract(made["contractAddress"], abi=HARNESS.abi).functions.bump())
+    block = hex(bumped["blockNumber"])
+    wanted = {"address": made["contractAddress"], "fromBlock": block, "toBlock": block}
+    assert len(endpoint.ask("eth_getLogs", wanted)) == 1
+
+
+@pytest.mark.parametrize("comes", [True, False])
+def test_what_only_one_node_has_yet_is_believed_once_another_has_it(
+    nodes: list[FaultyNode], harness: Contract, comes: bool
+) -> None:
     head = int(Endpoint(nodes[0].upstream).ask("eth_blockNumber"), 16)
-    all_of(nodes).ask("eth_getLogs", {"address": harness.address, "fromBlock": hex(head), "toBlock": hex(head)})
-    assert [node.count("eth_getLogs") for node in nodes] == [1, 0, 0]
+    clock = Clock()
+    endpoint = all_of(nodes, clock=clock)
+
+    def late(given: list[Any], ask: Ask) -> Answer:
+        return ask() if comes and clock.slept else {"result": hex(head - 1)}
+
+    for node in nodes[1:]:
+        node.faults["eth_blockNumber"] = late
+    wanted = {"address": harness.address, "fromBlock": hex(head), "toBlock": hex(head)}
+    if comes:
+        assert endpoint.ask("eth_getLogs", wanted) == []
+        assert 0 < sum(clock.slept) < 1
+    else:
+        with pytest.raises(NodesDisagree, match=f"{nodes[0].url} tells of block {head}, which no other node has yet"):
+            endpoint.ask("eth_getLogs", wanted)
+        assert "no other has" in endpoint.standings()[0].why
 
 
 def test_a_node_that_cannot_give_logs_does_not_hold_up_one_that_can(nodes: list[FaultyNode], harness: Contract) -> None:
