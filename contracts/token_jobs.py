@@ -3,18 +3,20 @@ contracts.transactor to send. Amounts are in the token's smallest unit."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
 from eth_abi import encode
 from eth_typing import ABIComponent, ABIFunction, ChecksumAddress
-from eth_utils import keccak
-from web3.types import BlockIdentifier
+from eth_utils import keccak, to_canonical_address
+from eth_utils.abi import event_abi_to_log_topic
+from hexbytes import HexBytes
+from web3.types import BlockIdentifier, FilterParams
 
 from contracts.abi import artifact
 from contracts.compute_oracle import SeatRef
-from contracts.endpoint import Call, Endpoint, call_of
+from contracts.endpoint import Call, Endpoint, Rejected, call_of
 from contracts.job import NOBODY, Job, Terms
 
 NATIVE: ChecksumAddress = NOBODY
@@ -42,6 +44,16 @@ class Reward:
     def exists(self) -> bool:
         """Whether the job was created through this contract."""
         return self.funder != NOBODY
+
+
+@dataclass(frozen=True, slots=True)
+class Claim:
+    """What a worker's seats in a job were credited with, and by which transaction."""
+
+    job_id: bytes
+    token: ChecksumAddress
+    amount: int
+    transaction: bytes
 
 
 class TokenJobs:
@@ -98,6 +110,30 @@ class TokenJobs:
     def is_claimed(self, job_id: bytes, worker: ChecksumAddress, block: BlockIdentifier = "latest") -> bool:
         """Whether the worker's seats in this job were claimed."""
         return bool(self._read("isClaimed", job_id, worker, block=block))
+
+    def claims(self, worker: ChecksumAddress, first: int, last: int) -> Iterator[Claim]:
+        """What was claimed for a worker in these blocks, oldest first. Raises ChainError."""
+        topics = [HexBytes(event_abi_to_log_topic(self.contract.events.Claimed().abi)), None]
+        wanted: FilterParams = {
+            "address": self.address,
+            "topics": [*topics, HexBytes(bytes(12) + to_canonical_address(worker))],
+        }
+        size = last - first + 1  # a worker's own claims are few: a node that can tells of all of them at once
+        while first <= last:
+            wanted |= {"fromBlock": first, "toBlock": min(first + size - 1, last)}
+            try:
+                with self.endpoint.reaching():
+                    logs = self.endpoint.web3.eth.get_logs(wanted)
+            except Rejected:
+                if size == 1:
+                    raise
+                size = -(-size // 4)
+                continue
+            for told in map(self.contract.events.Claimed().process_log, logs):
+                job_id = bytes(told["args"]["jobId"])
+                token = self.reward(job_id, last).token
+                yield Claim(job_id, token, told["args"]["amount"], bytes(told["transactionHash"]))
+            first += size
 
     def credit(self, token: ChecksumAddress, payee: ChecksumAddress, block: BlockIdentifier = "latest") -> int:
         """What the payee can withdraw."""

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, field, fields
 from typing import Any
 
 from eth_typing import ChecksumAddress
 
 from contracts.endpoint import Endpoint
 from contracts.job import Outcome
+from contracts.token_jobs import TokenJobs
 from coordinator.event_log import Event
 from coordinator.job_store import JobStore
 from coordinator.job_view import JobView
@@ -36,10 +37,12 @@ class Entry:
     forfeited: int = 0
     gas: int = 0
     transactions: int = 0
+    claimed: dict[ChecksumAddress, int] = field(default_factory=dict)
+    """What a TokenJobs credited the worker with, by token, in its smallest unit; no wei, and in no sum of them."""
 
     @property
     def net(self) -> int:
-        """What the worker has more than before, less stake that is only locked."""
+        """What the worker has more than before in wei, less stake that is only locked."""
         return self.rewards + self.bounties + self.gold + self.bonds_back - self.bonds_paid - self.forfeited - self.gas
 
 
@@ -56,16 +59,25 @@ class Ledger:
     def total(self) -> Entry:
         """The sum of all."""
         summed = Entry(None)
-        for field in fields(Entry):
-            if field.name not in ("job_id", "created_at", "outcome"):
-                setattr(summed, field.name, sum(getattr(entry, field.name) for entry in self.entries))
+        for one in fields(Entry):
+            if one.name not in ("job_id", "created_at", "outcome", "claimed"):
+                setattr(summed, one.name, sum(getattr(entry, one.name) for entry in self.entries))
+        for entry in self.entries:
+            for token, amount in entry.claimed.items():
+                summed.claimed[token] = summed.claimed.get(token, 0) + amount
         return summed
 
 
 def read(
-    store: JobStore, endpoint: Endpoint, worker: ChecksumAddress, block: int, journal: Iterable[bytes] = ()
+    store: JobStore,
+    endpoint: Endpoint,
+    worker: ChecksumAddress,
+    block: int,
+    journal: Iterable[bytes] = (),
+    jobs: TokenJobs | None = None,
 ) -> Ledger:
-    """The ledger up to the block that the store has read. journal: hashes of transactions that left no event.
+    """The ledger up to the block that the store has read. journal: hashes of transactions that left no event of the oracle's;
+    jobs: whose claims are told too.
 
     Raises ChainError, StoreUnusable.
     """
@@ -81,6 +93,10 @@ def read(
         entries[job_id] = _entry(view, events, worker)
         for event in events:
             sent.setdefault(event.transaction, job_id)
+    for claim in jobs.claims(worker, store.source.first_block, block) if jobs else ():
+        if (entry := entries.get(claim.job_id)) is not None:
+            entry.claimed[claim.token] = entry.claimed.get(claim.token, 0) + claim.amount
+            sent.setdefault(claim.transaction, claim.job_id)
     for one in (*(event.transaction for event in mine), *journal):
         sent.setdefault(one, None)
     entries[None] = Entry(None)

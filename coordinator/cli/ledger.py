@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from coordinator.cli.context import Setup, parse_address
+from coordinator.cli.operate import shared_settings
 from coordinator.cli.output import Seconds, Time, Wei
 
 if TYPE_CHECKING:
@@ -34,14 +35,16 @@ def ledger(
     ] = None,
 ) -> None:
     """What a worker earned, paid and lost, job by job, from the chain's events and receipts. No key is needed."""
+    from contracts.token_jobs import TokenJobs
     from coordinator import earnings
     from oracle_worker import journal as journals
 
     address = parse_address(worker) if worker else setup.address
     noted = journal or setup.home / "work" / address / journals.FILE_NAME
     with ExitStack() as stack, setup.out.progress("reading the chain"):
-        store, clock, _ = _caught_up(setup, stack, address)
-        found = earnings.read(store, setup.endpoint, address, clock.confirmed_block, journals.read(noted))
+        store, clock, made = _caught_up(setup, stack, address)
+        jobs = TokenJobs(setup.endpoint, made.token_jobs) if made.token_jobs is not None else None
+        found = earnings.read(store, setup.endpoint, address, clock.confirmed_block, journals.read(noted), jobs)
     if as_csv:
         _write_csv(found.entries)
     else:
@@ -53,6 +56,7 @@ def ledger(
                 "jobs": len(found.entries) - 1,
                 **_amounts(total),
                 "transactions": total.transactions,
+                "claimed": total.claimed,
                 "entries": [_row(entry) for entry in found.entries],
             }
         )
@@ -119,12 +123,7 @@ def _caught_up(setup: Setup, stack: ExitStack, address: ChecksumAddress) -> tupl
     from coordinator.watcher import Watcher
 
     deployment = setup.deployment
-    made = settings.load(
-        rpc_url=setup.network.rpc_url,
-        chain_id=deployment.chain_id,
-        deployment=setup.network.deployment,
-        worker=address,
-    )
+    made = settings.load(**shared_settings(setup, None, None), worker=address)
     path = setup.home / "reading" / f"{deployment.chain_id}-{deployment.oracle}.sqlite"
     path.parent.mkdir(parents=True, exist_ok=True)
     store = stack.enter_context(JobStore(path, Source(deployment.chain_id, deployment.oracle, deployment.block)))
@@ -144,15 +143,17 @@ def _row(entry: Entry) -> dict[str, Any]:
         "seats": entry.seats,
         **_amounts(entry),
         "transactions": entry.transactions,
+        "claimed": entry.claimed,
     }
 
 
 def _write_csv(entries: list[Entry]) -> None:
     writer = csv.writer(sys.stdout, lineterminator="\n")
-    writer.writerow(["job", "created", "outcome", "seats", *AMOUNTS, "net", "transactions"])
+    writer.writerow(["job", "created", "outcome", "seats", *AMOUNTS, "net", "transactions", "claimed"])
     for entry in entries:
         about = (
             ["0x" + entry.job_id.hex(), entry.created_at, entry.outcome.name.lower()] if entry.job_id else ["", "", ""]
         )
         amounts = [getattr(entry, name) for name in AMOUNTS]
-        writer.writerow([*about, entry.seats, *amounts, entry.net, entry.transactions])
+        claimed = " ".join(f"{token}={amount}" for token, amount in entry.claimed.items())
+        writer.writerow([*about, entry.seats, *amounts, entry.net, entry.transactions, claimed])

@@ -3,17 +3,22 @@
 from __future__ import annotations
 
 import threading
+import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from random import Random
 from typing import Any
 
-from tests.chaos.fault import fault, lasting
+from eth_utils import keccak
+
+from contracts.endpoint import Rejected
+from tests.chaos.fault import Harm, fault, lasting
 from tests.chaos.stage import CONFIRMATIONS, Stage
 from tests.contracts.faulty_node import Answer, Behaviour, FaultyNode
 
 CHAIN, FEES, NODES = "chain", "fees", "nodes"
 GWEI = 10**9
+LONGEST_HANG = 15.0
 Ask = Callable[..., dict[str, Any]]
 
 
@@ -32,7 +37,7 @@ def behaving(nodes: Sequence[FaultyNode], behaviour: Behaviour) -> Iterator[None
 # ---- The chain ----
 
 
-def _reorganised(depth: int, *, returned: bool) -> Any:
+def _reorganised(depth: int, *, returned: bool) -> Harm:
     def harm(at: Stage, chance: Random) -> Iterator[None]:
         raw = _raw_transactions(at, depth) if returned else []
         at.endpoint.ask("anvil_reorg", depth, [])
@@ -63,8 +68,6 @@ def _raw_transactions(at: Stage, depth: int) -> list[str]:
 
 
 def _hand_in(at: Stage, raw: str) -> None:
-    from contracts.endpoint import Rejected
-
     try:
         at.endpoint.ask("eth_sendRawTransaction", raw)
     except Rejected:
@@ -96,8 +99,6 @@ def dropped(at: Stage, chance: Random) -> Iterator[None]:
 @fault("transactions held back and handed over late", CHAIN)
 def stuck(at: Stage, chance: Random) -> Iterator[None]:
     """The nodes say yes, and pass on nothing until it is over; then everything, the latest first."""
-    from eth_utils import keccak
-
     kept: list[str] = []
 
     def hold(method: str, given: list[Any], ask: Ask) -> Answer:
@@ -123,7 +124,7 @@ def standing(at: Stage, chance: Random) -> Iterator[None]:
         at.endpoint.ask("evm_setIntervalMining", 1)
 
 
-def _spike(gwei: int) -> Any:
+def _spike(gwei: int) -> Harm:
     def harm(at: Stage, chance: Random) -> Iterator[None]:
         try:
             while True:
@@ -142,7 +143,7 @@ fault("fees times six hundred, beyond the ceiling", FEES)(_spike(600))
 # ---- Nodes ----
 
 
-def _all(behaviour: Callable[[Stage], Behaviour]) -> Any:
+def _all(behaviour: Callable[[Stage], Behaviour]) -> Harm:
     def harm(at: Stage, chance: Random) -> Iterator[None]:
         with behaving(at.nodes, behaviour(at)):
             yield from lasting()
@@ -150,7 +151,7 @@ def _all(behaviour: Callable[[Stage], Behaviour]) -> Any:
     return harm
 
 
-def _first(behaviour: Callable[[Stage], Behaviour]) -> Any:
+def _first(behaviour: Callable[[Stage], Behaviour]) -> Harm:
     def harm(at: Stage, chance: Random) -> Iterator[None]:
         with behaving(at.nodes[:1], behaviour(at)):
             yield from lasting()
@@ -165,7 +166,7 @@ def _saying(said: Answer) -> Callable[[Stage], Behaviour]:
 def _after(seconds: float) -> Callable[[Stage], Behaviour]:
     def made(_: Stage) -> Behaviour:
         def answer(method: str, given: list[Any], ask: Ask) -> Answer:
-            threading.Event().wait(seconds)
+            time.sleep(seconds)
             return ask()
 
         return answer
@@ -175,13 +176,11 @@ def _after(seconds: float) -> Callable[[Stage], Behaviour]:
 
 def _hanging(at: Stage) -> Behaviour:
     """No answer while it lasts."""
-    begun = list(at.nodes)
 
     def answer(method: str, given: list[Any], ask: Ask) -> Answer:
-        for _ in range(150):
-            if begun[-1].behaviour is None and begun[0].behaviour is None:
-                break
-            threading.Event().wait(0.1)
+        end = time.monotonic() + LONGEST_HANG
+        while at.nodes[0].behaviour is not None and time.monotonic() < end:
+            time.sleep(0.1)
         return 503
 
     return answer

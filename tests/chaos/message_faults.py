@@ -4,15 +4,18 @@ from __future__ import annotations
 
 import json
 import threading
+import time
 from collections.abc import Iterator
 from random import Random
+from typing import Any
 
 import redis
 
 from oracle_worker.queues import lists_of
-from tests.chaos.chain_faults import behaving
+from tests.chaos.chain_faults import Ask, behaving
 from tests.chaos.fault import fault, lasting
 from tests.chaos.stage import VISIBILITY_SECONDS, Stage
+from tests.contracts.faulty_node import Answer
 
 REDIS, MESSAGES = "Redis", "messages"
 
@@ -155,14 +158,10 @@ def _shuffle(client: redis.Redis, key: bytes, chance: Random) -> None:
 def long_tasks(at: Stage, chance: Random) -> Iterator[None]:
     """Each question to a node takes so long that a task is delivered again while it is at work."""
     delay = VISIBILITY_SECONDS / 8
-    ended = threading.Event()
 
-    def slow(method: str, given: list[object], ask: object) -> dict[str, object]:
-        ended.wait(delay)
-        return ask()  # type: ignore[operator, no-any-return]
+    def slow(method: str, given: list[Any], ask: Ask) -> Answer:
+        time.sleep(delay)
+        return ask()
 
-    with behaving(at.nodes, slow):  # type: ignore[arg-type]
-        try:
-            yield from lasting()
-        finally:
-            ended.set()
+    with behaving(at.nodes, slow):
+        yield from lasting()

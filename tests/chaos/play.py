@@ -107,10 +107,10 @@ class Play:
         self._is_recovering = False
         """Whether the phase in which the fault was is still that of now."""
         self._block, self._block_since = 0, 0.0
-        self._stage.prepare(items, self._chance.getrandbits(32))
 
     def play(self) -> Record:
         """Play it. Raises what the stage's own parts raise: that is a fault of the campaign."""
+        self._stage.prepare(self.record.items, self._chance.getrandbits(32))
         began, first = time.monotonic(), self._stage.block_number()
         self._stage.restarts.clear()
         if not self.record.peer_awake:

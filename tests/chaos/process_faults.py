@@ -10,7 +10,7 @@ from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from random import Random
 
-from tests.chaos.fault import fault, lasting
+from tests.chaos.fault import Harm, fault, lasting
 from tests.chaos.stage import Stage
 from tests.end_to_end.island import ROLES, Role
 
@@ -34,7 +34,7 @@ def _down(at: Stage, roles: Sequence[Role], *, redis: bool = False) -> Iterator[
             at.operator.start(role)
 
 
-def _killed(*roles: Role, redis: bool = False) -> object:
+def _killed(*roles: Role, redis: bool = False) -> Harm:
     def harm(at: Stage, chance: Random) -> Iterator[None]:
         with _down(at, roles, redis=redis):
             yield from lasting()
@@ -43,9 +43,9 @@ def _killed(*roles: Role, redis: bool = False) -> object:
 
 
 for _role in ROLES:
-    fault(f"{_role} killed", PROCESSES)(_killed(_role))  # type: ignore[arg-type]
-fault("all processes killed", PROCESSES)(_killed(*ROLES))  # type: ignore[arg-type]
-fault("the machine lost power, Redis with it", PROCESSES)(_killed(*ROLES, redis=True))  # type: ignore[arg-type]
+    fault(f"{_role} killed", PROCESSES)(_killed(_role))
+fault("all processes killed", PROCESSES)(_killed(*ROLES))
+fault("the machine lost power, Redis with it", PROCESSES)(_killed(*ROLES, redis=True))
 
 
 @fault("one of compute's children killed", PROCESSES, seconds=(0, 0))
@@ -135,7 +135,7 @@ def _no_faketime() -> str | None:
     return None if _libfaketime() else "libfaketime is missing: apt-get install faketime"
 
 
-def _skewed(seconds: int, *roles: Role) -> object:
+def _skewed(seconds: int, *roles: Role) -> Harm:
     def harm(at: Stage, chance: Random) -> Iterator[None]:
         at.operator.environment = {
             "LD_PRELOAD": str(_libfaketime()),
@@ -159,7 +159,7 @@ for _name, _seconds, _roles in (
     ("the machine's clock an hour behind", -SKEW, ROLES),
     ("the signer's clock alone an hour ahead", SKEW, ("signer",)),
 ):
-    fault(_name, CLOCKS, seconds=None, needs=_no_faketime)(_skewed(_seconds, *_roles))  # type: ignore[arg-type]
+    fault(_name, CLOCKS, seconds=None, needs=_no_faketime)(_skewed(_seconds, *_roles))
 
 
 def _family(pid: int) -> list[int]:

@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 from contracts import abi, token_jobs
 from contracts.job import Job, Outcome, Terms, data_uri_hash, quorum_bounds
 from contracts.token_jobs import NATIVE, Token, TokenJobs
+from coordinator import earnings
 from coordinator.claims import Claims
 from coordinator.job_store import JobStore, Source
 from coordinator.watcher import Watcher
@@ -160,6 +161,13 @@ def test_the_coordinator_asks_for_claims_of_jobs_that_have_nothing_else_left(
         done(claims.claim(jury[0].roles.signer, posted.job))
         block = watcher.catch_up().confirmed_block
         assert list(of[0].unclaimed(store, block)) == []
+        told = [
+            earnings.read(store, stage.contracts.endpoint, one.account.address, block, jobs=till.jobs)
+            for one in (jury[0], jury[1])
+        ]
+        assert [one.total.claimed for one in told] == [{till.token: AMOUNT // 5}, {}]
+        assert told[0].entries[0].claimed == told[0].total.claimed
+        assert (told[0].unknown, told[0].total.net) == (0, jury[0].balance() - 100 * ETHER)
 
 
 def test_what_a_token_is_worth_is_the_operators_to_say(stage: Stage, wine: Rows, till: Till) -> None:
