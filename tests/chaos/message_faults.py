@@ -24,10 +24,14 @@ def _client(at: Stage) -> redis.Redis:
     return redis.Redis.from_url(at.operator.broker.url)
 
 
+def _bytes(given: str | bytes) -> bytes:
+    return given.encode() if isinstance(given, str) else given
+
+
 def _queues(client: redis.Redis) -> list[bytes]:
     """The lists that have messages in them, and those that usually have."""
     known = [name.encode() for queue in ("signer", "compute", "examine") for name in lists_of(queue)]
-    return [*known, *client.keys("fetch.*")]
+    return [*known, *map(_bytes, client.keys("fetch.*"))]
 
 
 @fault("Redis flushed", REDIS, seconds=(0, 0))
@@ -112,7 +116,7 @@ def repeated(at: Stage, chance: Random) -> Iterator[None]:
 
 def _sent(client: redis.Redis, seen: list[tuple[bytes, bytes]]) -> Iterator[tuple[bytes, bytes]]:
     """Messages that nobody saw before: those in the queues, and those at work."""
-    fresh = [(key, message) for key in _queues(client) for message in client.lrange(key, 0, -1)]
+    fresh = [(key, _bytes(message)) for key in _queues(client) for message in client.lrange(key, 0, -1)]
     for held in client.hvals("unacked"):
         message, _, routing = json.loads(held)
         fresh.append((routing.encode(), json.dumps(message).encode()))

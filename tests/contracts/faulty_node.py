@@ -78,7 +78,11 @@ class FaultyNode:
             protocol_version = "HTTP/1.1"
 
             def do_POST(self) -> None:
-                said = node.answer(self.rfile.read(int(self.headers["Content-Length"])))
+                length = int(self.headers["Content-Length"])
+                if len(body := self.rfile.read(length)) < length:
+                    self.close_connection = True  # the client ended in the middle of it
+                    return
+                said = node.answer(body)
                 text = (said if isinstance(said, str) else json.dumps(said)).encode()
                 self.send_response(said if isinstance(said, int) else 200)
                 self.send_header("Content-Length", str(len(text)))
