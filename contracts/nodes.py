@@ -351,7 +351,7 @@ class Nodes(BaseProvider):
             if said is None:
                 continue
             believed = next((other for other, heard in told.items() if heard == said), None)
-            if believed is not None and believed is not first:
+            if believed is not None and believed is not first and not self._says_now(first, question, said):
                 self._disbelieve(first, question.what)
             if believed is not None:
                 return believed
@@ -367,6 +367,13 @@ class Nodes(BaseProvider):
             return True
         node.head = int(node.glance("eth_blockNumber"), 16)
         return block <= node.head
+
+    def _says_now(self, node: Node, question: Question, said: Hashable) -> bool:
+        """Whether a node, asked again, says what others say: a block, or a reorganisation, came between the answers."""
+        try:
+            return question.told_by(node.ask(question.method, question.params)) == said
+        except Failure:
+            return False
 
     def _disbelieve(self, node: Node, what: str) -> None:
         log.error("%s tells of other %s than two other nodes", node.shown, what)

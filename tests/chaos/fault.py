@@ -1,7 +1,6 @@
 """What a fault is, and the register of all kinds.
 
 A fault is a generator: it does its harm, yields once in every tick while it lasts, and undoes what it did when it is closed.
-One that returns instead has nothing to undo.
 """
 
 from __future__ import annotations

@@ -40,7 +40,9 @@ CONFIRMATIONS = 2
 WINDOW = 60
 """Seconds of each window: minutes or hours elsewhere; an outage here is as much shorter."""
 RESPONSE_WINDOW = 20
-SEATS, QUORUM, LIES = 5, 3, 3
+QUORUM = LIES = 3
+SEATS = LIES + 2
+"""The liars' and one of each honest operator."""
 MOST_ITEMS = 12
 REWARD = 10**18 + 1
 VISIBILITY_SECONDS = 6

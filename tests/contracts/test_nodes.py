@@ -18,7 +18,7 @@ from contracts.endpoint import Call, ChainUnreachable, Endpoint, NodesDisagree, 
 from contracts.nodes import AGREED_DEPTH, LIMIT_TRIES, LONGEST_REST, MOST_LAG, Nodes, split_urls
 from contracts.transactor import Transactor
 from coordinator.devnet import dev_keys, running_chain
-from tests.contracts.faulty_node import Answer, Fault, FaultyNode, faulty_node
+from tests.contracts.faulty_node import Answer, Fault, FaultyNode, faulty_node, once
 
 HARNESS = abi.load(Path(__file__).parents[1] / "solidity" / "artifacts" / "RevertHarness.json")
 SENDER = Account.from_key(dev_keys(1)[0])
@@ -220,9 +220,16 @@ def test_a_node_that_lies_about_state_is_outvoted_and_not_asked_first_any_more(
     assert count_of(harness, endpoint) == 1
     assert endpoint.standings()[0].why == "it tells of other state than two other nodes"
     assert count_of(harness, endpoint) == 1
-    assert nodes[0].count("eth_call") == 1
+    assert nodes[0].count("eth_call") == 2  # and once more before it was judged
     with pytest.raises(NodesDisagree, match="different state, and none is believed"):
         count_of(harness, all_of(nodes[:2]))
+
+
+def test_a_node_that_was_only_a_block_behind_is_not_judged(nodes: list[FaultyNode], harness: Contract) -> None:
+    nodes[0].faults["eth_call"] = once(said({"result": LIE}))
+    endpoint = all_of(nodes)
+    assert count_of(harness, endpoint) == 1
+    assert endpoint.standings()[0].why == ""
 
 
 def test_a_lie_about_state_of_whoever_is_not_asked_first_changes_nothing(
