@@ -96,7 +96,7 @@ def forget(connection: sql.Connection, number: int) -> None:
         connection.execute(sql.delete(table).where(table.c.block > number))
 
 
-def latest(kind: Kind, subject: bytes, *, until: int | None = None) -> sql.Select[Any]:
+def latest(kind: Kind, subject: bytes, *, until: int | sql.ColumnElement[int] | None = None) -> sql.Select[Any]:
     """A query for (block, time, figures) of a subject's last row; with `until`, of the last one by that second."""
     table = tables.running_totals
     query = sql.select(table.c.block, table.c.time, table.c.figures)

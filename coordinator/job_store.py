@@ -39,6 +39,8 @@ log = logging.getLogger(__name__)
 
 SCHEMA_VERSION = 3
 """Raise it whenever tables, arguments or their encoding change: an older file is then read anew from the chain."""
+FOLDED_AT_ONCE = 500
+"""Jobs whose events are in memory at a time when many are looked at for the first time."""
 RECENT_BLOCKS = 512
 """Blocks without events are remembered this far back, to find where a reorganisation left the chain we knew."""
 REMEMBERED_REWINDS = 64
@@ -239,13 +241,14 @@ class JobStore:
         """Every job that still needs something, oldest first. A job whose events make no sense is left out and logged."""
         query = sql.select(tables.jobs.c.job_id).where(tables.jobs.c.closed_block.is_(None))
         ids = [row.job_id for row in self._all(query.order_by(tables.jobs.c.created_block, tables.jobs.c.job_id))]
-        self._fold_missing([job_id for job_id in ids if job_id not in self._views])
-        views = [view for job_id in ids if (view := self._views[job_id]) is not None]
         head = cursor.number if (cursor := self.cursor()) else 0
-        ends = {view.job_id: number for view in views if (number := _closing_block(view)) is not None}
-        closed = {job_id: number for job_id, number in ends.items() if number <= head}
-        self._close(closed)
-        return [view for view in views if view.job_id not in closed]
+        missing = [job_id for job_id in ids if job_id not in self._views]
+        for start in range(0, len(missing), FOLDED_AT_ONCE):  # after catching up most of them are over: they are let go
+            batch = missing[start : start + FOLDED_AT_ONCE]
+            self._fold_missing(batch)
+            self._close_those_over(batch, head)
+        self._close_those_over(ids, head)
+        return [view for job_id in ids if (view := self._views.get(job_id)) is not None]
 
     @_guarded
     def view(self, job_id: bytes) -> JobView | None:
@@ -394,6 +397,11 @@ class JobStore:
             batch = wanted[start : start + 500]
             events += self._load(sql.select(tables.events).where(tables.events.c.job_id.in_(batch)))
         return events
+
+    def _close_those_over(self, ids: Iterable[bytes], head: int) -> None:
+        views = [view for job_id in ids if (view := self._views.get(job_id)) is not None]
+        ends = {view.job_id: number for view in views if (number := _closing_block(view)) is not None}
+        self._close({job_id: number for job_id, number in ends.items() if number <= head})
 
     def _close(self, blocks: Mapping[bytes, int]) -> None:
         """Look no longer at these jobs; by id, the block from which on nothing is left to happen."""

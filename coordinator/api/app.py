@@ -50,8 +50,6 @@ RATE = 20.0
 """Requests a second from one client."""
 BURST = 100.0
 """Requests at once."""
-DEAR = 10.0
-"""What counts as so many requests: a proof, and whatever else asks the chain."""
 KEPT = 64
 """Answers whose JSON is kept."""
 _HASH = "^0x[0-9a-fA-F]{64}$"
@@ -84,14 +82,14 @@ def create_app(
     feed: Feed | None = None,
     hosts: Collection[str] | None = None,
     origins: Sequence[str] = (),
-    rate: float = RATE,
-    burst: float = BURST,
+    limit: guard.RateLimit | None = None,
 ) -> FastAPI:
     """The API as an ASGI application; pages can be put beside it.
 
-    hosts: the names that it answers to, None for any. origins: whose pages may read it in a browser. rate, burst: requests
-    of one client a second, and at once.
+    hosts: the names that it answers to, None for any. origins: whose pages may read it in a browser. limit: of what one
+    client may ask; RATE and BURST unless given.
     """
+    limit = limit or guard.RateLimit(RATE, BURST)
     feed = feed or Feed(explorer)
 
     @asynccontextmanager
@@ -118,7 +116,7 @@ def create_app(
     add_events(app, feed, f"{BASE}/events")
     if origins:
         app.add_middleware(CORSMiddleware, allow_origins=list(origins), allow_methods=["GET", "HEAD"])
-    app.add_middleware(guard.Guard, limit=guard.RateLimit(rate, burst), hosts=hosts, cost=_cost)
+    app.add_middleware(guard.Guard, limit=limit, hosts=hosts, cost=_cost)
     app.openapi = lambda: _describe(app)  # type: ignore[method-assign]
     return app
 
@@ -264,7 +262,7 @@ def _add_others(app: FastAPI, explorer: Explorer, answer: _Answers) -> None:
 
 
 def _cost(path: str) -> float:
-    return DEAR if "/proofs/" in path or "/evidence/" in path else 1.0
+    return guard.DEAR if "/proofs/" in path or "/evidence/" in path else 1.0
 
 
 def _bytes(digits: str) -> bytes:

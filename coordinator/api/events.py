@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterator
+from contextlib import ExitStack
 from http import HTTPStatus
 from typing import Annotated
 
@@ -12,7 +13,7 @@ from starlette.types import Receive, Scope, Send
 
 from coordinator.api import guard
 from coordinator.api.feed import Feed, TooManyReaders
-from coordinator.api.problems import Refused
+from coordinator.api.problems import problem
 from coordinator.explorer.happenings import require_place
 
 MEDIA_TYPE = "text/event-stream"
@@ -35,12 +36,7 @@ def add_events(app: FastAPI, feed: Feed, path: str) -> None:
             require_place(last_event_id)
         if request.scope.get(guard.IS_HEAD):
             return Response(media_type=MEDIA_TYPE)
-        client = guard.client_of(request.scope)
-        try:
-            feed.require_room(client)
-        except TooManyReaders as error:
-            raise Refused(HTTPStatus.SERVICE_UNAVAILABLE, str(error), RETRY_SECONDS) from error
-        return _Stream(feed, client, last_event_id)
+        return _Stream(feed, guard.client_of(request.scope), last_event_id)
 
 
 class _Stream(StreamingResponse):
@@ -52,7 +48,13 @@ class _Stream(StreamingResponse):
         self._client = client
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        with self._feed.reader(self._client):
+        with ExitStack() as counted:
+            try:
+                counted.enter_context(self._feed.reader(self._client))
+            except TooManyReaders as error:
+                retry = {"Retry-After": str(RETRY_SECONDS)}
+                await problem(HTTPStatus.SERVICE_UNAVAILABLE, str(error), retry)(scope, receive, send)
+                return
             await super().__call__(scope, receive, send)
 
 

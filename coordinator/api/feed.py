@@ -102,16 +102,13 @@ class Feed:
         self._is_closed = True
         self._wake()
 
-    def require_room(self, client: str) -> None:
-        """Raises TooManyReaders where another of this client would be one too many."""
+    @contextmanager
+    def reader(self, client: str) -> Iterator[None]:
+        """Count a reader in. Raises TooManyReaders where it would be one too many."""
         if self._readers.total() >= self._most_readers:
             raise TooManyReaders(f"{self._most_readers} readers follow the stream already: try again later")
         if self._readers[client] >= self._most_per_client:
             raise TooManyReaders(f"{self._most_per_client} readers of your address follow it already: close one")
-
-    @contextmanager
-    def reader(self, client: str) -> Iterator[None]:
-        """Count a reader in."""
         self._readers[client] += 1
         try:
             yield

@@ -17,6 +17,8 @@ from coordinator.api.problems import problem
 PREFIX = "/api/"
 IS_HEAD = "quorate.is_head"
 """In the scope of a GET that was a HEAD."""
+DEAR = 10.0
+"""What counts as so many requests: a proof, and whatever else asks the chain."""
 MOST_CLIENTS = 10_000
 """Of whom it is remembered how often they asked; the longest silent one is forgotten first."""
 HEADERS = {

@@ -76,6 +76,7 @@ def serving(
         limit_concurrency=MOST_CONNECTIONS,
         timeout_keep_alive=IDLE_SECONDS,
         timeout_graceful_shutdown=LEAVE_SECONDS,
+        http="h11",  # the other one sets no bound to a request's head
         h11_max_incomplete_event_size=16 << 10,
         ws_max_size=1 << 20,
     )

@@ -44,7 +44,7 @@ def dashboard(
         typer.Option(help="Origin whose pages may read the API; may be repeated.", rich_help_panel=_SERVER),
     ] = None,
     rate: Annotated[
-        float, typer.Option(min=0.1, help="API requests a second from one address.", rich_help_panel=_SERVER)
+        float, typer.Option(min=0.1, help="Requests a second from one address.", rich_help_panel=_SERVER)
     ] = 20.0,
     proxy: Annotated[
         str | None,
@@ -72,6 +72,7 @@ def dashboard(
         )
     from coordinator.api.app import create_app
     from coordinator.api.feed import Feed
+    from coordinator.api.guard import RateLimit
     from coordinator.api.server import serving
     from coordinator.dashboard.site import attach
 
@@ -82,17 +83,16 @@ def dashboard(
         until_stopped() as stop,
         _following(setup, database, confirmations, data_folder, passport_folder) as (daemon, explorer),
     ):
-        feed = Feed(explorer)
+        feed, limit = Feed(explorer), RateLimit(rate, 5 * rate)
         app = create_app(
             explorer,
             lambda: daemon.health,
             feed=feed,
             hosts=hosts,
             origins=allow_origin or (),
-            rate=rate,
-            burst=5 * rate,
+            limit=limit,
         )
-        attach(app, explorer, explorer.witness.contracts, hosts)
+        attach(app, explorer, explorer.witness.contracts, hosts, limit)
         with serving(app, feed, listening, proxies=proxy, on_failure=stop.set) as url:
             watching = {"oracle": setup.deployment.oracle, "database": daemon.settings.database}
             setup.out.record({"url": url, "api": f"{url}/api/v1/overview", **watching})

@@ -8,10 +8,12 @@ from nicegui import run, ui
 
 from contracts.endpoint import ChainError
 from coordinator.dashboard import chain_text, wording
-from coordinator.dashboard.frame import Live, follow, frame
+from coordinator.dashboard.frame import LiveElements, follow, frame
 from coordinator.dashboard.job_rows import STANDINGS, job_path, state_badge
 from coordinator.dashboard.logit_bars import logit_bars
 from coordinator.dashboard.parts import (
+    Element,
+    Picture,
     Tag,
     amount,
     badge,
@@ -52,7 +54,7 @@ def dispute_page(explorer: Explorer, job_id: bytes) -> None:
         def version() -> object:
             return _without_clock(explorer.dispute(job_id))
 
-        follow(clock, Live(version, build))
+        follow(clock, LiveElements(version, build))
 
 
 def _without_clock(dispute: Dispute) -> Dispute:
@@ -111,9 +113,9 @@ def _root(root: DisputedRoot, place: int, number: int, dispute: Dispute, now: in
             badge(*STANDINGS[root.tally.standing])
             text(wording.count(root.tally.seats, "seat"), "quiet")
         if root.nodes or root.refutation:
-            draw_tree(root)
+            Picture(lambda: draw_tree(root))
         if root.nodes:
-            _demands(root, dispute, now)
+            Picture(lambda: _demands(root, dispute, now))
         if root.refutation:
             evidence.build(root, number)
 
@@ -191,15 +193,15 @@ class _EvidenceBoard:
     def build(self, root: DisputedRoot, number: int) -> None:
         """Into the page; what is not known yet follows."""
         value = root.tally.root
-        with Tag("div", classes="evidence", aria_labelledby=f"refutation-{number + 1}") as place:
+        with Element("div", classes="evidence", aria_labelledby=f"refutation-{number + 1}") as place:
             heading("The refutation", 3, f"refutation-{number + 1}")
-            body = Tag("div")
+            body = Element("div")
         if value in self._known:
             with body:
-                _evidence(self._known[value], self._card())
+                Picture(lambda: _evidence(self._known[value], self._card()))
             return
         with body:
-            words = paragraph("Reading the refutation's transaction…", "quiet")
+            words = Element("p", "Reading the refutation's transaction…", "quiet")
 
         async def fetch() -> None:
             try:
@@ -212,7 +214,7 @@ class _EvidenceBoard:
             self._known[value] = found
             body.clear()
             with body:
-                _evidence(found, self._card())
+                Picture(lambda: _evidence(found, self._card()))
 
         with body:
             ui.timer(0.05, fetch, once=True)

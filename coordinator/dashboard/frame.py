@@ -6,12 +6,12 @@ import logging
 from collections.abc import Callable
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 from nicegui import ui
 
 from coordinator.dashboard import chain_text
-from coordinator.dashboard.parts import Tag, heading, link, paragraph, text
+from coordinator.dashboard.parts import Element, Picture, Tag, link, text
 from coordinator.explorer.explorer import Explorer, NotFound
 from coordinator.explorer.read_model import ChainStanding
 from coordinator.job_store import StoreDamaged, StoreUnusable
@@ -43,36 +43,44 @@ def frame(explorer: Explorer, title: str, here: str, lead: str = "") -> Any:
     """A page; gives its Clock. here: the path of the navigation's entry it belongs to."""
     ui.page_title(f"{title} · Quorate")
     with ui.header(fixed=False, elevated=False).classes("top"):
-        Tag("a", "Skip to content", "skip", href="#content")
-        with Tag("div", classes="top-row"):
-            with Tag("a", classes="brand", href="/", aria_label="Quorate, overview"):
-                _logo()
-                text("Quorate")
-            with Tag("nav", aria_label="Pages"), Tag("ul"):
-                for name, path in _PAGES:
-                    with Tag("li"):
-                        Tag("a", name, href=path, aria_current="page" if path == here else None)
-            with Tag("form", classes="search", role="search", action="/search", method="get"):
-                Tag("label", "Search by id or address", "unseen", for_="search")
-                Tag(
-                    "input",
-                    id="search",
-                    name="q",
-                    type="search",
-                    placeholder="Job, model or address  0x…",
-                    maxlength=200,
-                    autocomplete="off",
-                    spellcheck="false",
-                )
-            Tag("button", "◐", "theme", type="button", id="theme", aria_label="Theme: as the system")
-    with Tag("div", classes="page", id="content", tabindex=-1):
-        Tag("div", "", "banner", id="connection", role="status", aria_live="polite")
-        with Tag("div", classes="title"):
-            heading(title, 1)
+        Picture(lambda: _top(here))
+    with Element("div", classes="page", id="content", tabindex=-1):
+        Picture(lambda: Tag("div", "", "banner", id="connection", role="status", aria_live="polite"))
+        with Element("div", classes="title"):
+            Element("h1", title)
             clock = Clock(explorer)
             if lead:
-                paragraph(lead, "lead")
+                Element("p", lead, "lead")
         yield clock
+    Picture(_foot)
+
+
+def _top(here: str) -> None:
+    Tag("a", "Skip to content", "skip", href="#content")
+    with Tag("div", classes="top-row"):
+        with Tag("a", classes="brand", href="/", aria_label="Quorate, overview"):
+            _logo()
+            text("Quorate")
+        with Tag("nav", aria_label="Pages"), Tag("ul"):
+            for name, path in _PAGES:
+                with Tag("li"):
+                    Tag("a", name, href=path, aria_current="page" if path == here else None)
+        with Tag("form", classes="search", role="search", action="/search", method="get"):
+            Tag("label", "Search by id or address", "unseen", for_="search")
+            Tag(
+                "input",
+                id="search",
+                name="q",
+                type="search",
+                placeholder="Job, model or address  0x…",
+                maxlength=200,
+                autocomplete="off",
+                spellcheck="false",
+            )
+        Tag("button", "◐", "theme", type="button", id="theme", aria_label="Theme: as the system")
+
+
+def _foot() -> None:
     with Tag("footer", classes="foot"):
         text(
             "Read-only. Everything shown is read from the chain by this coordinator; nothing here holds a key. Times are UTC."
@@ -89,26 +97,42 @@ def _logo() -> None:
 
 
 class Live:
-    """A part of a page that is built anew when what it shows has changed, and not otherwise."""
+    """A part of a page that is drawn anew when what it shows has changed, and not otherwise."""
 
-    def __init__(self, version: Callable[[], object], build: Callable[[], None], tag: str = "div") -> None:
+    def __init__(self, version: Callable[[], object], build: Callable[[], None]) -> None:
         """version: compared with the one before at every look; cheap."""
         self._version, self._build = version, build
         self._seen = version()
-        self._inside = Tag(tag, classes="live")
-        with self._inside:
-            build()
+        self._begin()
 
     def look(self) -> bool:
-        """Build anew if there is reason to; whether there was."""
+        """Draw anew if there is reason to; whether there was."""
         version = self._version()
         if version == self._seen:
             return False
         self._seen = version
+        self._again()
+        return True
+
+    def _begin(self) -> None:
+        self._picture = Picture(self._build)
+
+    def _again(self) -> None:
+        self._picture.draw(self._build)
+
+
+class LiveElements(Live):
+    """The same of elements, where people do something that the server must hear of."""
+
+    def _begin(self) -> None:
+        self._inside = Element("div", classes="live")
+        with self._inside:
+            self._build()
+
+    def _again(self) -> None:
         self._inside.clear()
         with self._inside:
             self._build()
-        return True
 
 
 class Clock:
@@ -117,7 +141,7 @@ class Clock:
     def __init__(self, explorer: Explorer) -> None:
         self._explorer = explorer
         standing = explorer.standing()
-        self._tag = Tag("span", _block(standing), "clock", id="clock", data_now=standing.head_time)
+        self._tag = Element("span", _block(standing), "clock", id="clock", data_now=standing.head_time)
 
     def look(self) -> None:
         """Set it to the newest block's."""
@@ -132,7 +156,14 @@ def _block(standing: ChainStanding) -> str:
     return f"block {standing.confirmed_block:,}"
 
 
-def follow(*parts: Live | Clock) -> None:
+class Part(Protocol):
+    """What keeps itself current."""
+
+    def look(self) -> object:
+        """Show what changed since the last look."""
+
+
+def follow(*parts: Part) -> None:
     """Look at the parts once in a while, as long as somebody has the page open."""
 
     def look() -> None:
@@ -145,5 +176,5 @@ def follow(*parts: Live | Clock) -> None:
             said._props["data-kind"] = "lost"
             said.update()
 
-    said = Tag("p", "", "banner", role="alert", data_kind="")
+    said = Element("p", "", "banner", role="alert", data_kind="")
     ui.timer(POLL_SECONDS, look, immediate=False)

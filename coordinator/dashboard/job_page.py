@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from contracts.job import Phase
 from coordinator.dashboard import chain_text, wording
 from coordinator.dashboard.event_table import SHOWN, event_list
-from coordinator.dashboard.frame import Clock, Live, follow, frame
+from coordinator.dashboard.frame import Live, LiveElements, Part, follow, frame
 from coordinator.dashboard.job_rows import STANDINGS, dispute_path, job_path, model_link, state_badge
 from coordinator.dashboard.parts import (
     Tag,
@@ -56,14 +56,14 @@ def job_page(explorer: Explorer, job_id: bytes, cursor: str | None) -> None:
         return explorer.job(job_id)
 
     with frame(explorer, f"Job {wording.short(name)}", "/") as clock:
-        parts: list[Live | Clock] = [
+        parts: list[Part] = [
             clock,
             Live(lambda: (job().row, job().phases), lambda: _standing(job(), explorer.standing().head_time)),
             Live(lambda: (job().jury, job().roots), lambda: _jury(job())),
             Live(lambda: job().roots, lambda: _roots(job())),
         ]
         proofs = ProofExplorer(explorer, job_id)
-        parts.append(Live(lambda: (job().row.state, job().winner), lambda: proofs.build(job())))
+        parts.append(LiveElements(lambda: (job().row.state, job().winner), lambda: proofs.build(job())))
         parts.append(Live(lambda: job().data_uri, lambda: _data(job())))
         parts.append(Live(lambda: job().events, lambda: _events(explorer, job(), cursor)))
         follow(*parts)

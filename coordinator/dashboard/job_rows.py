@@ -5,7 +5,20 @@ from __future__ import annotations
 from collections.abc import Iterable
 
 from coordinator.dashboard import wording
-from coordinator.dashboard.parts import Tag, amount, badge, cell, countdown, identifier, link, moment, table, text
+from coordinator.dashboard.parts import (
+    Element,
+    Node,
+    Tag,
+    amount,
+    badge,
+    cell,
+    countdown,
+    identifier,
+    link,
+    moment,
+    table,
+    text,
+)
 from coordinator.explorer.read_model import JobRow, Standing, State
 
 STATES: dict[State, tuple[str, str]] = {
@@ -38,7 +51,7 @@ def dispute_path(job_id: bytes) -> str:
     return f"/disputes/{wording.hex_(job_id)}"
 
 
-def state_badge(state: State) -> Tag:
+def state_badge(state: State) -> Element | Node:
     """Where a job stands."""
     words, kind = STATES[state]
     return badge(words, kind)

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
 
 from eth_typing import ChecksumAddress
 
 from coordinator.dashboard import chain_text, wording
-from coordinator.dashboard.charts import chart
+from coordinator.dashboard.charts import Chart, Drawing
 from coordinator.dashboard.event_table import SHOWN, event_list
-from coordinator.dashboard.frame import Live, follow, frame
+from coordinator.dashboard.frame import Live, Part, follow, frame
 from coordinator.dashboard.job_rows import job_table, model_link
 from coordinator.dashboard.paging import pages
 from coordinator.dashboard.parts import (
@@ -31,7 +31,7 @@ from coordinator.dashboard.parts import (
 )
 from coordinator.explorer.explorer import Explorer
 from coordinator.explorer.passports import SignedPassport, StampState
-from coordinator.explorer.read_model import Operator, OperatorRecord, Page, RecordedEvent
+from coordinator.explorer.read_model import Earnings, Operator, OperatorRecord, Page, RecordedEvent
 
 _STAMPS: Mapping[StampState, tuple[str, str]] = {
     StampState.EQUAL: ("equal the specification", "good"),
@@ -88,10 +88,10 @@ def operator_page(explorer: Explorer, address: ChecksumAddress, cursor: str | No
     operator(), events()
 
     with frame(explorer, f"Operator {wording.short(address)}", "/operators") as clock:
-        parts = [
+        parts: list[Part] = [
             Live(lambda: (operator().bonded, operator().locked, operator().record), lambda: _standing(operator())),
             Live(lambda: operator().passport, lambda: _passport(explorer, operator().passport)),
-            Live(lambda: operator().earnings, lambda: _earnings(operator())),
+            _earnings(operator),
             Live(lambda: operator().open_jobs, lambda: _jobs(operator(), explorer.standing().head_time)),
         ]
         parts.append(Live(events, lambda: _events(events(), address, cursor)))
@@ -165,27 +165,29 @@ def _passport(explorer: Explorer, passport: SignedPassport | None) -> None:
         paragraph(words + "what proves a result is the dispute.", "quiet")
 
 
-def _earnings(operator: Operator) -> None:
-    with section("Earnings over time", "earnings", "summed up since the first block, in ETH"):
-        points = operator.earnings
-        if not points:
-            empty(
-                "Nothing was earned or lost yet.",
-                "Rewards come with the release of seats that agreed with the winning root.",
-            )
-            return
-        last = points[-1]
-        chart(
-            f"Earnings: {wording.amount(last.rewards)} of rewards, {wording.amount(last.bounties)} of bounties, "
-            f"{wording.amount(last.forfeited)} lost.",
-            [wording.moment(point.time).removesuffix(" UTC") for point in points],
-            {
-                "rewards": [point.rewards / wording.ETHER for point in points],
-                "bounties": [point.bounties / wording.ETHER for point in points],
-                "lost": [point.forfeited / wording.ETHER for point in points],
-            },
-            unit="ETH",
+def _earnings(operator: Callable[[], Operator]) -> Chart:
+    with section("Earnings over time", "earnings"):
+        return Chart(lambda: _earned(operator().earnings), unit="ETH")
+
+
+def _earned(points: Sequence[Earnings]) -> Drawing:
+    if not points:
+        words = (
+            "Nothing was earned or lost yet. Rewards come with the release of seats that agreed with the winning root."
         )
+        return Drawing(words, (), {}, words)
+    last = points[-1]
+    return Drawing(
+        f"Earnings: {wording.amount(last.rewards)} of rewards, {wording.amount(last.bounties)} of bounties, "
+        f"{wording.amount(last.forfeited)} lost.",
+        [wording.moment(point.time) for point in points],
+        {
+            "rewards": [point.rewards / wording.ETHER for point in points],
+            "bounties": [point.bounties / wording.ETHER for point in points],
+            "lost": [point.forfeited / wording.ETHER for point in points],
+        },
+        "summed up since the first block, in ETH",
+    )
 
 
 def _jobs(operator: Operator, now: int) -> None:

@@ -5,8 +5,8 @@ from __future__ import annotations
 import datetime
 
 from coordinator.dashboard import wording
-from coordinator.dashboard.charts import chart
-from coordinator.dashboard.frame import Live, follow, frame
+from coordinator.dashboard.charts import Chart, Drawing
+from coordinator.dashboard.frame import Live, Part, follow, frame
 from coordinator.dashboard.job_rows import STATES, dispute_path, job_table, state_badge
 from coordinator.dashboard.parts import (
     Tag,
@@ -28,12 +28,12 @@ from coordinator.explorer.read_model import Bucket, DisputeRow, Overview
 def overview_page(explorer: Explorer) -> None:
     """Everything at once, kept current."""
     with frame(explorer, "Overview", "/", "Jobs, disputes and stake of this oracle, as the chain has them.") as clock:
-        parts = [
+        parts: list[Part] = [
             Live(lambda: _figures_of(explorer.overview()), lambda: _figures(explorer.overview())),
             Live(lambda: explorer.overview().disputes, lambda: _disputes(explorer.overview())),
             Live(lambda: explorer.overview().states, lambda: _states(explorer.overview())),
             Live(lambda: explorer.overview().newest, lambda: _newest(explorer.overview())),
-            Live(lambda: explorer.overview().series, lambda: _charts(explorer.overview())),
+            *_charts(explorer),
         ]
         follow(clock, *parts)
 
@@ -121,28 +121,40 @@ def _newest(overview: Overview) -> None:
         link("All jobs", "/jobs")
 
 
-def _charts(overview: Overview) -> None:
-    series = overview.series
-    labels = [_label(bucket, overview.bucket_seconds) for bucket in series]
-    created, settled = sum(b.created for b in series), sum(b.settled for b in series)
-    each = wording.duration(overview.bucket_seconds)
+def _charts(explorer: Explorer) -> list[Chart]:
     with Tag("div", classes="columns"):
-        with section("Throughput", "throughput", f"jobs in each {each}"):
-            chart(
-                f"Throughput: {created:,} jobs created and {settled:,} settled, in intervals of {each}.",
-                labels,
-                {"created": [b.created for b in series], "settled": [b.settled for b in series]},
-                kind="bar",
-            )
-        with section("Time to settle", "settlement", "from creation, in seconds"):
-            times = [b.mean_settlement for b in series if b.mean_settlement is not None]
-            average = f"between {min(times):,} and {max(times):,} seconds" if times else "nothing was settled"
-            chart(
-                f"Mean and longest time from a job's creation to its settlement: the mean is {average}.",
-                labels,
-                {"mean": [b.mean_settlement for b in series], "longest": [b.longest_settlement for b in series]},
-                unit="s",
-            )
+        with section("Throughput", "throughput"):
+            throughput = Chart(lambda: _throughput(explorer.overview()), kind="bar")
+        with section("Time to settle", "settlement"):
+            settlement = Chart(lambda: _settlement(explorer.overview()), unit="s")
+    return [throughput, settlement]
+
+
+def _throughput(overview: Overview) -> Drawing:
+    series, each = overview.series, wording.duration(overview.bucket_seconds)
+    created, settled = sum(b.created for b in series), sum(b.settled for b in series)
+    return Drawing(
+        f"Throughput: {created:,} jobs created and {settled:,} settled, in intervals of {each}.",
+        _labels(overview),
+        {"created": [b.created for b in series], "settled": [b.settled for b in series]},
+        f"jobs in each {each}" if series else "No job was created here yet.",
+    )
+
+
+def _settlement(overview: Overview) -> Drawing:
+    series = overview.series
+    times = [b.mean_settlement for b in series if b.mean_settlement is not None]
+    average = f"between {min(times):,} and {max(times):,} seconds" if times else "nothing was settled"
+    return Drawing(
+        f"Mean and longest time from a job's creation to its settlement: the mean is {average}.",
+        _labels(overview),
+        {"mean": [b.mean_settlement for b in series], "longest": [b.longest_settlement for b in series]},
+        "from creation, in seconds" if series else "No job was created here yet.",
+    )
+
+
+def _labels(overview: Overview) -> list[str]:
+    return [_label(bucket, overview.bucket_seconds) for bucket in overview.series]
 
 
 def _label(bucket: Bucket, seconds: int) -> str:

@@ -5,8 +5,10 @@ Everything is an element with text, never a piece of markup: no text, wherever i
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+import json
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
+from contextvars import ContextVar
 from typing import Any
 
 from nicegui import ui
@@ -15,24 +17,25 @@ from coordinator.dashboard import chain_text, wording
 from coordinator.explorer.links import link_of
 
 
-class Tag(ui.element):
-    """One HTML or SVG element. Attributes are given with underscores: `aria_label`, `data_until`; `None` leaves one out.
+class Element(ui.element):
+    """One HTML or SVG element that the server keeps hold of: what people do to it arrives there, and it can be changed.
 
+    Attributes are given with underscores: `aria_label`, `data_until`; `None` leaves one out.
     start: the value that an input begins with. (As a property Vue would set it again and again, over what is being typed.)
     """
 
     def __init__(
         self, tag: str, text: str | None = None, classes: str = "", start: object = None, **attributes: Any
     ) -> None:
+        assert _tree.get() is None, "a picture has no elements of its own"
         super().__init__(tag)
         if classes:
             self.classes(classes)
         self._text = text
         if start is not None:
             self._props["^value"] = str(start)
-        for name, value in attributes.items():
-            if value is not None:
-                self._props[name.rstrip("_").replace("_", "-")] = value
+        for name, value in _named(attributes):
+            self._props[name] = value
 
     def say(self, text: str) -> None:
         """Another text."""
@@ -41,32 +44,103 @@ class Tag(ui.element):
             self.update()
 
 
-def text(words: str, classes: str = "") -> Tag:
+class Node:
+    """One element of a picture: the server forgets it once it is drawn. A hundredth of what an Element costs."""
+
+    def __init__(self, above: list[Any], tag: str, text: str | None, classes: str, attributes: dict[str, Any]) -> None:
+        self._attributes = dict(_named(attributes))
+        self._children: list[Any] = [] if text is None else [text]
+        if classes:
+            self._attributes["class"] = classes
+        above.append([tag, self._attributes, self._children])
+
+    def __enter__(self) -> Node:
+        self._before = _tree.set(self._children)
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        _tree.reset(self._before)
+
+    def classes(self, more: str) -> None:
+        """Add to its classes."""
+        self._attributes["class"] = f"{self._attributes.get('class', '')} {more}".strip()
+
+
+_tree: ContextVar[list[Any] | None] = ContextVar("tree", default=None)
+"""Where the nodes of the picture that is being drawn go."""
+
+
+def Tag(  # noqa: N802 - it stands for either class
+    tag: str, text: str | None = None, classes: str = "", start: object = None, **attributes: Any
+) -> Element | Node:
+    """A node of the picture that is being drawn; where none is, an element of the page."""
+    above = _tree.get()
+    if above is None:
+        return Element(tag, text, classes, start, **attributes)
+    assert start is None, "an input is an element"
+    return Node(above, tag, text, classes, attributes)
+
+
+def _named(attributes: dict[str, Any]) -> Iterator[tuple[str, Any]]:
+    for name, value in attributes.items():
+        if value is not None:
+            yield name.rstrip("_").replace("_", "-"), value
+
+
+class Picture(ui.element, component="static/picture.js"):
+    """Nodes in one element, which changes as a whole."""
+
+    def __init__(self, build: Callable[[], object]) -> None:
+        super().__init__()
+        self._props["number"] = 0
+        self._props["tree"] = _drawn(build)
+
+    def draw(self, build: Callable[[], object]) -> None:
+        """Anew."""
+        self._props["number"] += 1
+        self._props["tree"] = _drawn(build)
+        self.update()
+
+
+def _drawn(build: Callable[[], object]) -> str:
+    nodes: list[Any] = []
+    before = _tree.set(nodes)
+    try:
+        build()
+    finally:
+        _tree.reset(before)
+    return json.dumps(nodes, separators=(",", ":"))
+
+
+def text(words: str, classes: str = "") -> Element | Node:
     """Words in a line."""
     return Tag("span", words, classes)
 
 
-def hidden(words: str) -> Tag:
+def hidden(words: str) -> Element | Node:
     """Words for screen readers alone."""
     return Tag("span", words, "unseen")
 
 
-def paragraph(words: str, classes: str = "") -> Tag:
+def paragraph(words: str, classes: str = "") -> Element | Node:
     """A paragraph."""
     return Tag("p", words, classes)
 
 
-def heading(words: str, level: int = 2, name: str | None = None) -> Tag:
+def heading(words: str, level: int = 2, name: str | None = None) -> Element | Node:
     """A heading; `name` is its place in the address (#name)."""
     return Tag(f"h{level}", words, id=name)
 
 
-def link(words: str, to: str, classes: str = "", title: str | None = None, key: str | None = None) -> Tag:
-    """A link to another page of ours."""
-    return Tag("a", words, classes, href=to, title=title, data_key=key or f"{to} {words}")
+def link(
+    words: str, to: str, classes: str = "", title: str | None = None, key: str | None = None, current: bool = False
+) -> Element | Node:
+    """A link to another page of ours. current: to the one that is shown."""
+    now = "page" if current else None
+    return Tag("a", words, classes, href=to, title=title, data_key=key or f"{to} {words}", aria_current=now)
 
 
-def foreign(words: str, length: int = 0) -> Tag:
+def foreign(words: str, length: int = 0) -> Element | Node:
     """Text from the chain, harmless; a link where it is an https or ipfs address. length: of the whole, if it was cut."""
     shown = chain_text.shown(words, length=length)
     to = link_of(words) if length <= len(words) else None
@@ -75,7 +149,7 @@ def foreign(words: str, length: int = 0) -> Tag:
     return Tag("a", shown, "foreign", dir="ltr", href=to, rel="noopener noreferrer nofollow ugc", target="_blank")
 
 
-def amount(wei: int, classes: str = "") -> Tag:
+def amount(wei: int, classes: str = "") -> Element | Node:
     """An amount as people read it; the exact one on hover, on focus and for screen readers."""
     return Tag("data", wording.amount(wei), f"amount {classes}", value=str(wei), title=wording.exact(wei))
 
@@ -88,14 +162,14 @@ def big_amount(wei: int) -> None:
         text(f" {unit}", "unit")
 
 
-def moment(seconds: int) -> Tag:
+def moment(seconds: int) -> Element | Node:
     """A time; the browser adds how long ago, in `title`."""
     if not seconds:
         return Tag("span", "never", "quiet")
     return Tag("time", wording.moment(seconds), datetime=wording.iso(seconds), data_moment=seconds)
 
 
-def countdown(until: int, now: int) -> Tag:
+def countdown(until: int, now: int) -> Element | Node:
     """How long is left; the browser counts on between blocks."""
     words = wording.duration(until - now) if until > now else "over"
     return Tag("span", words, "countdown", data_until=until, title=wording.moment(until))
@@ -117,12 +191,12 @@ def identifier(value: str, to: str | None = None, what: str = "", name: str | No
             Tag("button", None, "copy", type="button", data_copy=value, aria_label=label, title="Copy")
 
 
-def badge(words: str, kind: str = "") -> Tag:
+def badge(words: str, kind: str = "") -> Element | Node:
     """A state in a word. kind: good, bad, warn, live or nothing."""
     return Tag("span", words, f"badge {kind}")
 
 
-def root_mark(place: int | None, root: bytes | None = None) -> Tag:
+def root_mark(place: int | None, root: bytes | None = None) -> Element | Node:
     """The letter and colour of a revealed root within its job; a dash where nothing is revealed."""
     if place is None:
         return Tag("span", "–", "root none")

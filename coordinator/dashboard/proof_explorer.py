@@ -12,6 +12,8 @@ from contracts.endpoint import ChainError
 from coordinator.dashboard import chain_text, wording
 from coordinator.dashboard.logit_bars import logit_bars
 from coordinator.dashboard.parts import (
+    Element,
+    Picture,
     Tag,
     badge,
     command_line,
@@ -56,10 +58,10 @@ class ProofExplorer:
                 )
                 return
             self._last, self._model_id = job.row.item_count - 1, job.terms.model_id
-            with Tag("form", classes="row proof-form").on("submit.prevent", self._show):
+            with Element("form", classes="row proof-form").on("submit.prevent", self._show):
                 with Tag("div"):
                     Tag("label", f"Item, 0 to {self._last:,}", for_="item")
-                    picked = Tag(
+                    picked = Element(
                         "input",
                         id="item",
                         type="number",
@@ -71,8 +73,8 @@ class ProofExplorer:
                     )
                     picked.on("input", self._pick, js_handler="(event) => emit(event.target.value.slice(0, 20))")
                 Tag("button", "Show proof", "button main", type="submit", style="align-self:end", data_key="show proof")
-            self._status = Tag("p", "", "said", role="status", aria_live="polite", id="proof-status")
-            self._place = Tag("div", classes="proof-place")
+            self._status = Element("p", "", "said", role="status", aria_live="polite", id="proof-status")
+            self._place = Element("div", classes="proof-place")
 
     def _pick(self, event: object) -> None:
         given = str(getattr(event, "args", ""))
@@ -98,7 +100,8 @@ class ProofExplorer:
             self._place.clear()
             with self._place:
                 known = self._explorer.witness.zoo.get(self._model_id)
-                _proof(proof, known.card.classes if known else None)
+                classes = known.card.classes if known else None
+                Picture(lambda: _proof(proof, classes))
         finally:
             self._busy = False
 

@@ -39,9 +39,8 @@ def jobs_page(
         with Tag("nav", classes="row", aria_label="States"):
             link("All", address("/jobs", whose), "button small")
             for one, (words, _) in STATES.items():
-                made = link(words, address("/jobs", {**whose, "state": one.value}), "button small")
-                if one is wanted:
-                    made._props["aria-current"] = "page"
+                to = address("/jobs", {**whose, "state": one.value})
+                link(words, to, "button small", current=one is wanted)
 
         def build() -> None:
             page, query = jobs(), {**whose, "state": wanted.value} if wanted else whose

@@ -8,12 +8,15 @@ last are let in one by one: every page gets a nonce, so that a script that was n
 from __future__ import annotations
 
 import secrets
+from collections import Counter
 from collections.abc import Collection
 from urllib.parse import urlsplit
 
 from starlette.datastructures import Headers, MutableHeaders
 from starlette.responses import PlainTextResponse
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+from coordinator.api.guard import DEAR, RateLimit, client_of
 
 LOOPBACK_HOSTS = frozenset({"localhost", "127.0.0.1", "::1"})
 _FIXED = {
@@ -24,6 +27,13 @@ _FIXED = {
     "cross-origin-resource-policy": "same-origin",
     "permissions-policy": "camera=(), microphone=(), geolocation=(), payment=(), usb=()",
 }
+
+
+MOST_SOCKETS = 128
+"""Open pages of one address."""
+_PAGE = 4.0
+"""What counts as so many requests to the API: a page, which the server draws and keeps for a while."""
+_FREE = ("/_nicegui", "/dashboard/static/")
 
 
 def policy(nonce: str) -> str:
@@ -43,6 +53,13 @@ def policy(nonce: str) -> str:
     )
 
 
+def _cost(scope: Scope) -> float:
+    """Of a request for a page or a service, in requests to the API; files, and the socket's own requests, are free."""
+    if scope["path"].startswith(_FREE):
+        return 0
+    return _PAGE if scope["method"] in ("GET", "HEAD") else DEAR
+
+
 class Guard:
     """ASGI middleware: refuses foreign hosts and origins, sets the headers, and gives inline scripts their nonce.
 
@@ -50,9 +67,13 @@ class Guard:
     must be one that the operator named, and whatever changes anything or opens a socket must come from a page of ours.
     """
 
-    def __init__(self, app: ASGIApp, hosts: Collection[str] | None = LOOPBACK_HOSTS) -> None:
-        """hosts: the names that the server is reached by, None for any."""
+    def __init__(
+        self, app: ASGIApp, hosts: Collection[str] | None = LOOPBACK_HOSTS, limit: RateLimit | None = None
+    ) -> None:
+        """hosts: the names that the server is reached by, None for any. limit: of what one address may ask, None for none."""
         self.app = app
+        self._limit = limit
+        self._sockets: Counter[str] = Counter()
         self.hosts = None if hosts is None else frozenset(host.lower() for host in hosts)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -63,9 +84,24 @@ class Guard:
         if reason := self._refusal(scope, headers):
             await _refuse(reason, scope, receive, send)
         elif scope["type"] == "websocket":
-            await self.app(scope, receive, send)
+            await self._socket(scope, receive, send)
+        elif self._limit and (wait := self._limit.take(client_of(scope), _cost(scope))):
+            reason = f"too many requests from your address: ask again in {wait} s"
+            await PlainTextResponse(reason + "\n", 429, {"Retry-After": str(wait)})(scope, receive, send)
         else:
             await self.app(scope, receive, _Answer(send))
+
+    async def _socket(self, scope: Scope, receive: Receive, send: Send) -> None:
+        client = client_of(scope)
+        if self._sockets[client] >= MOST_SOCKETS:
+            await _refuse(f"{MOST_SOCKETS} pages are open at your address already", scope, receive, send)
+            return
+        self._sockets[client] += 1
+        try:
+            await self.app(scope, receive, send)
+        finally:
+            self._sockets[client] -= 1
+            self._sockets += Counter()  # forget whoever has none left
 
     def _refusal(self, scope: Scope, headers: Headers) -> str | None:
         host = _name_of("//" + headers.get("host", ""))

@@ -16,6 +16,7 @@ from contracts import address as addresses
 from contracts.deployment import Contracts
 from contracts.endpoint import ChainError
 from contracts.job import NOBODY
+from coordinator.api.guard import RateLimit
 from coordinator.dashboard import chain_text, frame, quantising, submitting
 from coordinator.dashboard.dispute_page import dispute_page
 from coordinator.dashboard.job_page import job_page
@@ -34,11 +35,15 @@ RECONNECT_SECONDS = 20.0
 
 
 def attach(
-    app: FastAPI, explorer: Explorer, contracts: Contracts, hosts: Collection[str] | None = LOOPBACK_HOSTS
+    app: FastAPI,
+    explorer: Explorer,
+    contracts: Contracts,
+    hosts: Collection[str] | None = LOOPBACK_HOSTS,
+    limit: RateLimit | None = None,
 ) -> None:
     """Put the pages on `app`, below every route that it already has. Once a process: NiceGUI keeps its pages globally.
 
-    hosts: the names that the server is reached by, None for any.
+    hosts: the names that the server is reached by, None for any. limit: of what one address may ask, None for none.
     """
     app.add_api_route("/api/{rest:path}", _no_such_call, include_in_schema=False)  # else it would be a page's address
     app.include_router(quantising.router())
@@ -58,7 +63,7 @@ def attach(
         reconnect_timeout=RECONNECT_SECONDS,
     )
     core.sio.eio.cors_allowed_origins = None  # NiceGUI's is any origin; None is the page's own
-    app.add_middleware(Guard, hosts=hosts)
+    app.add_middleware(Guard, hosts=hosts, limit=limit)
 
 
 def _no_such_call(rest: str) -> None:

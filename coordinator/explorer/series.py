@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import json
+from collections.abc import Iterable
+
 import sqlalchemy as sql
 
 from coordinator import job_index
@@ -27,10 +30,9 @@ def buckets(store: JobStore, clock: Clock) -> tuple[int, tuple[Bucket, ...]]:
     start = max(first // width, end // width - MOST_BUCKETS + 1) * width
     created = _counted(store, tables.jobs.c.created_at, start, width)
     settled = _counted(store, tables.endings.c.time, start, width, tables.endings.c.seconds)
-    before = _figures(store, start - 1)
+    before, *ends = _figures(store, range(start - 1, end + width, width))
     made = []
-    for since in range(start, end + 1, width):
-        after = _figures(store, since + width - 1)
+    for since, after in zip(range(start, end + 1, width), ends, strict=True):
         place = (since - start) // width
         count, mean, longest = settled.get(place, (0, None, None))
         made.append(
@@ -78,9 +80,13 @@ def earnings(store: JobStore, operator: bytes) -> tuple[Earnings, ...]:
     )
 
 
-def _figures(store: JobStore, until: int) -> dict[str, int]:
-    row = next(iter(store.rows(job_index.latest(Kind.ORACLE, job_index.NO_ONE, until=until))), None)
-    return {} if row is None else figures_of(row.figures)
+def _figures(store: JobStore, times: Iterable[int]) -> list[dict[str, int]]:
+    """The oracle's totals as they stood at each of these seconds."""
+    moments = sql.func.json_each(json.dumps(list(times))).table_valued(sql.column("value", sql.Integer))
+    latest = job_index.latest(Kind.ORACLE, job_index.NO_ONE, until=moments.c.value)
+    figures = latest.with_only_columns(tables.running_totals.c.figures).correlate(moments).scalar_subquery()
+    query = sql.select(figures).select_from(moments).order_by(moments.c.value)
+    return [figures_of(row[0]) if row[0] else {} for row in store.rows(query)]
 
 
 def _counted(

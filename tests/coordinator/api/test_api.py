@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections import Counter
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -52,6 +53,26 @@ def test_every_answer_to_what_the_openapi_allows_is_what_it_says(app: FastAPI) -
     for operation in operations:
         for fixed in ({}, {name: value for name, value in known.items() if "{" + name + "}" in operation.path}):
             SOME(given(case=operation.as_strategy(generation_mode=GenerationMode.POSITIVE))(_validating(fixed)))()
+
+
+def test_every_answer_to_what_the_openapi_forbids_is_a_refusal_that_it_tells_of(app: FastAPI) -> None:
+    """Bad values in every place where there can be one. Without a rate limit, so that no answer is a 429."""
+    schema = schemathesis.openapi.from_asgi(f"{V1}/openapi.json", app).exclude(path=list(LEFT_OUT))
+    refusals: Counter[str] = Counter()
+
+    def refused(case: schemathesis.Case) -> None:
+        answer = case.call_and_validate()
+        if answer.status_code < 400:  # what it does not know it does not look at
+            assert {*(case.query or {})} - {one.name for one in case.operation.query}, case
+        else:
+            assert answer.status_code < 500, case
+            refusals[case.operation.path] += 1
+
+    for found in schema.get_all_operations():
+        operation = found.ok()
+        if operation.path_parameters or operation.query:
+            SOME(given(case=operation.as_strategy(generation_mode=GenerationMode.NEGATIVE))(refused))()
+    assert len(refusals) == 13
 
 
 def _validating(fixed: dict[str, str]) -> Callable[[schemathesis.Case], None]:
@@ -140,7 +161,7 @@ def test_only_the_names_it_is_reached_by_are_answered(here: Scene) -> None:
 
 
 def test_whoever_asks_too_often_is_told_when_to_come_back_and_others_are_not_kept_waiting(here: Scene) -> None:
-    app = here.app(rate=0.01, burst=3)
+    app = here.app(limit=RateLimit(0.01, 3))
     statuses = [ask(app, f"{V1}/overview", client="10.0.0.1").status_code for _ in range(5)]
     assert statuses == [200, 200, 200, 429, 429]
     refused = ask(app, f"{V1}/overview", client="10.0.0.1")

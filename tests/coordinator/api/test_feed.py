@@ -137,11 +137,12 @@ def test_a_message_is_three_lines_whatever_a_requester_wrote(here: Scene) -> Non
 def test_readers_are_counted_and_leave_room_when_they_go(here: Scene) -> None:
     feed = Feed(here.explorer, most_readers=3, most_per_client=2)
     with feed.reader("a"), feed.reader("a"):
-        with pytest.raises(TooManyReaders, match="close one"):
-            feed.require_room("a")
-        with feed.reader("b"), pytest.raises(TooManyReaders, match="later"):
-            feed.require_room("c")
-    feed.require_room("a")
+        with pytest.raises(TooManyReaders, match="close one"), feed.reader("a"):
+            pass
+        with feed.reader("b"), pytest.raises(TooManyReaders, match="later"), feed.reader("c"):
+            pass
+    with feed.reader("a"):
+        pass
     assert not feed._readers
 
 

@@ -17,6 +17,7 @@ from fastapi import FastAPI
 from contracts.deployment import Contracts
 from contracts.errors import Reverted
 from coordinator.api.app import create_app
+from coordinator.api.guard import RateLimit
 from coordinator.clock import Clock
 from coordinator.daemon import Health
 from coordinator.explorer.explorer import Explorer
@@ -56,7 +57,7 @@ class Scene:
     def app(self, **more: Any) -> FastAPI:
         """The API; asks without a limit unless one is given."""
         healthy = Health(started_at=1.0, last_success_at=2.0**40)
-        return create_app(self.explorer, lambda: healthy, **{"rate": 1e6, "burst": 1e6, **more})
+        return create_app(self.explorer, lambda: healthy, **{"limit": RateLimit(1e6, 1e6), **more})
 
 
 @contextmanager

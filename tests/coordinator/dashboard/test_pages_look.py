@@ -115,15 +115,16 @@ def test_a_page_has_no_serious_accessibility_fault_and_fits(
         page.locator(".evidence .logit").first.wait_for()
     if name == "operator":
         page.locator(".badge", has_text="equal the specification").wait_for()
+    page.evaluate(axe)
     for theme in ("light", "dark"):
         page.emulate_media(color_scheme=theme, reduced_motion="reduce")
         for device, size in (("desktop", DESKTOP), ("phone", PHONE)):
             page.set_viewport_size(size)
-            page.wait_for_timeout(300)
+            page.wait_for_timeout(100)
             assert page.evaluate("document.documentElement.scrollWidth") <= size["width"]
             page.screenshot(path=pictures / f"{name}-{theme}-{device}.png", full_page=True)
         assert page.evaluate("document.documentElement.dataset.theme") == theme
-        assert faults(page, axe) == []
+        assert faults(page, colours_alone=theme == "dark") == []
 
 
 def test_hostile_text_is_shown_and_does_nothing(page: Any, played: Played) -> None:
@@ -187,6 +188,21 @@ def test_an_amount_is_exact_on_hover(page: Any, played: Played) -> None:
     wei = played.accepted.job.terms.seat_stake
     assert stake.get_attribute("value") == str(wei)
     assert stake.get_attribute("title") == f"{wei:,} wei".replace(",", "\u202f")
+
+
+def test_nothing_that_a_request_says_becomes_a_script_of_the_page(dashboard: Dashboard, played: Played) -> None:
+    """Whatever were taken for a script of the template would get the page's nonce."""
+    evil = '"/><script>alert(1)</script>'
+    plain = httpx.get(dashboard.url, timeout=60).text.count("<script")
+    for path in ("/search", "/jobs", "/submit"):
+        answer = httpx.get(
+            dashboard.url + path,
+            params={"q": evil, "state": evil, "cursor": evil, "model": "", evil: evil},
+            headers={"X-Forwarded-Prefix": evil, "User-Agent": evil, "Referer": evil, "Accept-Language": evil},
+            timeout=60,
+        )
+        assert answer.text.count("<script") == answer.text.count("<script nonce=") == plain, path
+        assert "alert(1)</script>" not in answer.text
 
 
 def test_every_page_is_under_a_strict_policy(dashboard: Dashboard, played: Played) -> None:

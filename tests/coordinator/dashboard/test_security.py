@@ -14,7 +14,8 @@ from starlette.responses import HTMLResponse, JSONResponse, Response
 from starlette.routing import Route, WebSocketRoute
 from starlette.websockets import WebSocket
 
-from coordinator.dashboard.security import Guard
+from coordinator.api.guard import DEAR, RateLimit
+from coordinator.dashboard.security import MOST_SOCKETS, Guard
 
 
 async def page(_: Request) -> Response:
@@ -33,9 +34,9 @@ async def socket(websocket: WebSocket) -> None:
 class Client:
     """Asks the guarded app, each time in a loop of its own."""
 
-    def __init__(self) -> None:
+    def __init__(self, limit: RateLimit | None = None) -> None:
         routes = [Route("/", page), Route("/act", act, methods=["POST"]), WebSocketRoute("/_nicegui_ws/x", socket)]
-        self.app = Guard(Starlette(routes=routes))
+        self.app = Guard(Starlette(routes=routes), limit=limit)
 
     def ask(self, method: str, path: str, **headers: str) -> httpx.Response:
         async def ask() -> httpx.Response:
@@ -47,23 +48,29 @@ class Client:
 
     def open_socket(self, origin: str) -> list[str]:
         """The kinds of messages that come back."""
+        return asyncio.run(self.connect(origin))
+
+    async def connect(self, origin: str, address: str = "10.0.0.1", stay: asyncio.Event | None = None) -> list[str]:
+        """The same from an address; the socket connects once `stay` is set, where it is given."""
         came: list[str] = []
-        headers = [(b"host", b"localhost"), (b"origin", origin.encode())]
         scope = {
             "type": "websocket",
             "path": "/_nicegui_ws/x",
-            "headers": headers,
+            "client": (address, 1),
+            "headers": [(b"host", b"localhost"), (b"origin", origin.encode())],
             "query_string": b"",
             "subprotocols": [],
         }
 
         async def receive() -> dict[str, Any]:
+            if stay is not None:
+                await stay.wait()
             return {"type": "websocket.connect"}
 
         async def send(message: Any) -> None:
             came.append(message["type"])
 
-        asyncio.run(self.app(scope, receive, send))
+        await self.app(scope, receive, send)
         return came
 
 
@@ -111,3 +118,34 @@ def test_a_page_of_another_site_can_post_nothing(client: Client) -> None:
 def test_a_page_of_another_site_gets_no_socket(client: Client) -> None:
     assert client.open_socket("https://evil.example") == ["websocket.close"]
     assert client.open_socket("http://localhost") == ["websocket.accept", "websocket.close"]
+
+
+def test_a_flood_of_pages_from_one_address_is_held_off_and_files_are_free() -> None:
+    client = Client(RateLimit(0.001, 10.0, lambda: 0.0))
+    assert [client.ask("GET", "/").status_code for _ in range(4)] == [200, 200, 429, 429]
+    refused = client.ask("GET", "/")
+    assert int(refused.headers["retry-after"]) >= 1
+    assert all(client.ask("GET", "/dashboard/static/x.js").status_code == 404 for _ in range(50))
+
+
+def test_what_is_computed_for_a_visitor_counts_as_many_requests() -> None:
+    client = Client(RateLimit(0.001, DEAR, lambda: 0.0))
+    assert [client.ask("POST", "/act").status_code for _ in range(2)] == [200, 429]
+
+
+def test_one_address_cannot_take_all_sockets_and_leaves_none_behind(client: Client) -> None:
+    async def flood() -> None:
+        stay = asyncio.Event()
+        held = [asyncio.create_task(client.connect("http://localhost", stay=stay)) for _ in range(MOST_SOCKETS)]
+        await asyncio.sleep(0)
+        one_more = asyncio.create_task(client.connect("http://localhost", stay=stay))
+        other = asyncio.create_task(client.connect("http://localhost", "10.0.0.2", stay))
+        await asyncio.sleep(0)
+        stay.set()
+        assert await one_more == ["websocket.close"]
+        for task in (*held, other):
+            assert await task == ["websocket.accept", "websocket.close"]
+        assert await client.connect("http://localhost") == ["websocket.accept", "websocket.close"]
+
+    asyncio.run(flood())
+    assert not client.app._sockets
