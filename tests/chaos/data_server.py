@@ -56,8 +56,10 @@ class DataServer:
             data = bytes([data[0] ^ 1]) + data[1:]
         if manner != "slowly":
             return serve(request, data)
-        serve(request, data[:1], Content_Length=str(len(data)))
-        request.wfile.flush()
+        request.send_response(200)
+        request.send_header("Content-Length", str(len(data)))
+        request.end_headers()
+        request.wfile.write(data[:1])
         self._changed.wait(LONGEST_HANG)
         request.wfile.write(data[1:])
         return None
