@@ -20,8 +20,9 @@ from tests.chaos.stage import SEATS, Stage
 TICK_SECONDS = 0.2
 HURRY_SECONDS = 0.5
 LEFT_SECONDS = 30
-"""In half of the runs the clock moves on when the fault is over, so that no more of the window is left."""
-MOST_SECONDS = 240.0
+"""In half of the runs the clock moves on as soon as the fault is over and every process works again, so that no more of the
+window is left."""
+MOST_SECONDS = 300.0
 """A run that takes longer is ended by the stage, as any keeper could."""
 KEEP_SECONDS = 60.0
 ITEMS = (1, 3, 12)
@@ -99,8 +100,9 @@ class Play:
         self._chance = Random(f"{run.name}")
         items, awake = self._chance.choice(ITEMS), self._chance.random() < 0.5
         self.record = Record(run.fault, run.phase, run.seed, items, awake)
-        self._squeeze = self._chance.random() < 0.5
         self._lasts = self._chance.uniform(*self._fault.seconds) if self._fault.seconds else None
+        self._squeeze = self._chance.random() < 0.5 and bool(self._lasts)
+        """Whether the clock is still to be moved on once the fault is over."""
         self._harm: Iterator[None] | None = None
         self._began_harm = 0.0
         self._is_over = False
@@ -144,7 +146,9 @@ class Play:
                 if self._harm is None and self._stage.is_ended(view):
                     return
             if self._harm is not None:
-                self._tick(view, clock)
+                self._tick(view)
+            elif self._squeeze and self._is_over and view is not None:
+                self._leave_little(view, clock)
             else:
                 self._hurry(clock)
             time.sleep(TICK_SECONDS)
@@ -200,7 +204,7 @@ class Play:
         self._harm = self._fault.harm(self._stage, self._chance)
         next(self._harm)
 
-    def _tick(self, view: JobView | None, clock: Clock) -> None:
+    def _tick(self, view: JobView | None) -> None:
         assert self._harm is not None
         if self._lasts is None:
             if view is not None and self._stage.is_ended(view):
@@ -211,8 +215,6 @@ class Play:
             next(self._harm)
         else:
             self._end_harm()
-            if self._squeeze and view is not None and self._lasts > 0:
-                self._leave_little(view, clock)
 
     def _end_harm(self) -> None:
         if self._harm is not None:
@@ -221,6 +223,10 @@ class Play:
             self._harm, self._is_over = None, True
 
     def _leave_little(self, view: JobView, clock: Clock) -> None:
+        """Once, as soon as whatever was started again works."""
+        if not self._stage.is_ready:
+            return
+        self._squeeze = False
         end = phase_end(view.state, view.terms, clock.now, clock.block_number)
         if end and end - clock.now > LEFT_SECONDS:
             self.record.squeezed = True

@@ -37,7 +37,7 @@ from tests.end_to_end.island import ROLES, Island, Role, Surroundings
 from tests.end_to_end.services import Service
 
 CONFIRMATIONS = 2
-WINDOW = 60
+WINDOW = 180
 """Seconds of each window: minutes or hours elsewhere; an outage here is as much shorter."""
 RESPONSE_WINDOW = 20
 QUORUM = LIES = 3
@@ -222,6 +222,11 @@ class Stage:
     def _has_waited(self, service: Service) -> bool:
         since = self._ended_at.setdefault(f"{service.name} {service.pid}", time.monotonic())
         return time.monotonic() - since > RESTART_SECONDS
+
+    @property
+    def is_ready(self) -> bool:
+        """Whether every process of the operator works."""
+        return all(self.operator.is_ready(role) for role in ROLES)
 
     def running(self, role: Role) -> Service:
         """A role's process."""

@@ -23,6 +23,12 @@ from tests.end_to_end.services import RedisServer, Service
 
 Role = Literal["coordinator", "signer", "compute"]
 ROLES: tuple[Role, ...] = ("compute", "signer", "coordinator")
+READY: dict[Role, tuple[bytes, int]] = {
+    "compute": (b" ready.", 3),
+    "signer": (b" ready.", 1),
+    "coordinator": (b": following ", 1),
+}
+"""What a role's log says, and how often, once it works: compute is three Celery workers."""
 PASSPHRASE = "an operator's passphrase"
 WEAK_SCRYPT = 4096
 """Work factor of the keystores here: these keys are everybody's."""
@@ -55,6 +61,8 @@ class Island:
         self.folder = folder
         self.falsified_rows = falsified_rows
         self.services: dict[Role, Service] = {}
+        self._logged: dict[Role, int] = {}
+        """How long a role's log was when it was last started."""
         self.environment: dict[str, str] = {}
         """Further variables of processes that are started from now on."""
         self._settings = dict(settings or {})
@@ -80,9 +88,17 @@ class Island:
 
     def start(self, role: Role) -> None:
         """Start one role; it need not be ready when this returns."""
+        self._logged[role] = self.log(role).stat().st_size if self.log(role).exists() else 0
         service = Service(f"{self.name}'s {role}", self._command(role), self.log(role), self._environment(role))
         self._exit.callback(service.close)
         self.services[role] = service
+
+    def is_ready(self, role: Role) -> bool:
+        """Whether a role that was started says that it works."""
+        with self.log(role).open("rb") as file:
+            file.seek(self._logged[role])
+            said = file.read()
+        return said.count(READY[role][0]) >= READY[role][1]
 
     def log(self, role: Role) -> Path:
         """A role's log, of all its lives."""
