@@ -255,6 +255,16 @@ def _late_clock(at: Stage) -> Behaviour:
     return answer
 
 
+for _name, _behaviour in {
+    "one node of three down": _saying(503),
+    "one node of three hangs": _hanging,
+    "one node of three lags": _lagging,
+    "one node of three on another chain": _other_hashes,
+    "one node of three hides events": _without_logs,
+    "one node of three lies about state": _false_states,
+    "one node of three lies about the time": _late_clock,
+}.items():
+    fault(_name, NODES, seconds=None)(_first(_behaviour))
 LIMIT = {"error": {"code": -32005, "message": "rate limit exceeded"}}
 for _name, _behaviour in {
     "all nodes down": _saying(503),
@@ -268,13 +278,3 @@ for _name, _behaviour in {
     "all nodes lie about the time": _late_clock,
 }.items():
     fault(_name, NODES)(_all(_behaviour))
-for _name, _behaviour in {
-    "one node of three down": _saying(503),
-    "one node of three hangs": _hanging,
-    "one node of three lags": _lagging,
-    "one node of three on another chain": _other_hashes,
-    "one node of three hides events": _without_logs,
-    "one node of three lies about state": _false_states,
-    "one node of three lies about the time": _late_clock,
-}.items():
-    fault(_name, NODES, seconds=None)(_first(_behaviour))
