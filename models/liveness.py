@@ -10,7 +10,8 @@ import math
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
-from models.network import AveragePool, Conv, IntegerNetwork, MaxPool, Operator, Shape
+from models.network import AveragePool, Conv, Dense, IntegerNetwork, MaxPool, Operator, Shape
+from models.weight_blocks import lanes_length
 
 GAP = 32
 """Bytes of memory behind each value: readers and writers of whole words reach past its end."""
@@ -49,9 +50,20 @@ class Placed:
 
     @property
     def memory(self) -> int:
-        """Bytes of memory that it needs: the live values, what it makes (a logit counts as one) and its window."""
+        """Bytes of memory for values: the live ones, what it makes (a logit counts as one) and its window."""
         window = window_of(self.operator)
         return footprint([*map(math.prod, self.live), self.values, *([window] if window else [])])
+
+    @property
+    def working_memory(self) -> int:
+        """Those, and what the chain multiplies: a channel's inputs as lanes, and a byte for each output of a window."""
+        match self.operator:
+            case Dense():
+                return self.memory + lanes_length(self.operator.inputs)
+            case Conv():
+                outputs = len(self.operator.weights) // self.operator.groups
+                return self.memory + lanes_length(window_of(self.operator)) + outputs + GAP
+        return self.memory
 
 
 def place(network: IntegerNetwork) -> Iterator[Placed]:

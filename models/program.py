@@ -14,6 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from models.form import check_network
+from models.integer_ops import SHIFT_LIMIT
 from models.liveness import Operand, Placed, place
 from models.network import (
     Add,
@@ -31,12 +32,12 @@ from models.network import (
     Table,
     Transpose,
 )
+from models.weight_blocks import pack_weights, weights_length
 
-MAGIC = b"QIN\x02"
+MAGIC = b"QIN\x03"
 HEADER = struct.Struct(">4sIIIH")  # magic, row length, output length, memory, layers
 
-PREAMBLE = 5  # bytes of a channel before its weights: shift and bias
-ZERO_POINT = 128  # a weight w is stored as the byte w + 128
+PREAMBLE = 5  # bytes of a channel before its weights: bias and binary places
 LAST_USE = 0x80  # of an operand's byte; the rest is the value's place among the live ones
 
 
@@ -60,7 +61,7 @@ def compile_network(network: IntegerNetwork) -> bytes:
     """The one program of `network`. Raises NotCanonical outside the canonical form."""
     check_network(network)
     placed = list(place(network))
-    memory = max(each.memory for each in placed)
+    memory = max(each.working_memory for each in placed)
     header = HEADER.pack(MAGIC, network.row_length, network.output_length, memory, len(placed))
     return header + b"".join(map(encode_layer, placed))
 
@@ -145,13 +146,12 @@ def _numbers(*numbers: int) -> bytes:
 
 
 def _records(layer: Dense | Conv | Add) -> bytes:
-    """For each output channel: shift (logits: 0), bias big endian, weights + 128 with the last input's first."""
+    """For each output channel: bias, big endian, binary places (24 less the shift; logits: 24), weights."""
     outputs = len(layer.weights)
     shifts = np.zeros(outputs, np.uint8) if layer.shifts is None else layer.shifts
     bias = layer.bias.astype(">i4").view(np.uint8).reshape(-1, 4)
     flat: NDArray[np.int8] = layer.weights.reshape(outputs, -1)
-    weights = (flat[:, ::-1].astype(np.int16) + ZERO_POINT).astype(np.uint8)
-    return np.concatenate([shifts[:, None], bias, weights], axis=1).tobytes()
+    return np.concatenate([bias, SHIFT_LIMIT - shifts[:, None], pack_weights(flat)], axis=1).tobytes()
 
 
 def layer_length(placed: Placed) -> int:
@@ -184,5 +184,10 @@ def fields_length(placed: Placed) -> int:
 def records_length(operator: Operator) -> int:
     """Bytes of the channels' records; 0 without channels."""
     if isinstance(operator, Dense | Conv | Add):
-        return int(operator.weights.size) + PREAMBLE * len(operator.weights)
+        return len(operator.weights) * record_length(operator.weights[0].size)
     return 0
+
+
+def record_length(inputs: int) -> int:
+    """Bytes of one channel's record."""
+    return PREAMBLE + weights_length(inputs)

@@ -45,7 +45,8 @@ from models.network import (
     count_operations,
     shape_after,
 )
-from models.program import HEADER, LAST_USE, MAGIC, PREAMBLE, ZERO_POINT, Opcode
+from models.program import HEADER, LAST_USE, MAGIC, PREAMBLE, Opcode, record_length
+from models.weight_blocks import unpack_weights
 
 _FIRST = (Opcode.DENSE, Opcode.LOGITS, Opcode.RESHAPE)
 """What can be the first layer: these say how long a row is."""
@@ -251,25 +252,25 @@ class _Reader:
     def _check_size(self, index: int, placed: Placed) -> None:
         self.held += placed.values
         self.operations += count_operations(placed.operator, placed.shape)
-        self.memory = max(self.memory, placed.memory)
+        self.memory = max(self.memory, placed.working_memory)
         if (
             placed.values > MOST_VALUES
             or self.held > MOST_HELD
             or self.operations > MOST_OPERATIONS
-            or self.memory > MOST_MEMORY
+            or placed.memory > MOST_MEMORY
         ):
             found = f"layer {index} makes {placed.values} values in {placed.memory} bytes: too many, or with those before it"
             raise BadProgram("SizeOutOfRange", found)
 
     def _channels(self, index: int, layer: Dense | Conv | Add) -> Dense | Conv | Add:
         outputs, inputs = len(layer.weights), layer.weights[0].size
-        body = self._take(outputs * (PREAMBLE + inputs))
-        records = np.frombuffer(body, np.uint8).reshape(outputs, PREAMBLE + inputs)
-        shifts = records[:, 0].copy()
-        bias = np.ascontiguousarray(records[:, 1:PREAMBLE]).view(">i4").reshape(outputs).astype(np.int32)
-        weights = records[:, : PREAMBLE - 1 : -1].astype(np.int16) - ZERO_POINT
-        _check_channels(index, shifts, bias, weights, 0 if layer.shifts is None else SHIFT_LIMIT)
-        shaped = weights.astype(np.int8).reshape(layer.weights.shape)
+        length = record_length(inputs)
+        records = np.frombuffer(self._take(outputs * length), np.uint8).reshape(outputs, length)
+        shifts = SHIFT_LIMIT - records[:, PREAMBLE - 1]  # modulo 256, so that more places are a shift out of range
+        bias = np.ascontiguousarray(records[:, : PREAMBLE - 1]).view(">i4").reshape(outputs).astype(np.int32)
+        weights, is_clean = unpack_weights(records[:, PREAMBLE:], inputs)
+        _check_channels(index, shifts, bias, weights, is_clean, 0 if layer.shifts is None else SHIFT_LIMIT)
+        shaped = weights.reshape(layer.weights.shape)
         if isinstance(layer, Dense):
             return Dense(shaped, bias, None if layer.shifts is None else shifts)
         if isinstance(layer, Add):
@@ -303,11 +304,16 @@ def _check_window(index: int, kernel: Shape, strides: Shape, pads: Pads) -> None
 
 
 def _check_channels(
-    index: int, shifts: NDArray[np.uint8], bias: NDArray[np.int32], weights: NDArray[np.int16], most: int
+    index: int,
+    shifts: NDArray[np.uint8],
+    bias: NDArray[np.int32],
+    weights: NDArray[np.int8],
+    is_clean: NDArray[np.bool_],
+    most: int,
 ) -> None:
-    """The first channel that breaks a bound, by the first bound that it breaks."""
-    bounds = compute_channel_bounds(weights.astype(np.int8), bias)
-    faults = (shifts > most, np.abs(weights).max(axis=1) > WEIGHT_LIMIT, bounds >= SUM_LIMIT)
+    """The first channel that breaks a bound, by the first bound that it breaks. A weight of −64 is out of range."""
+    bounds = compute_channel_bounds(weights, bias)
+    faults = (shifts > most, ~is_clean | (weights.min(axis=1) < -WEIGHT_LIMIT), bounds >= SUM_LIMIT)
     if not (broken := np.logical_or.reduce(faults)).any():
         return
     channel = int(np.argmax(broken))
@@ -315,8 +321,8 @@ def _check_channels(
     if faults[0][channel]:
         raise BadProgram("ShiftOutOfRange", f"{where}: shift {shifts[channel]} exceeds {most}")
     if faults[1][channel]:
-        largest = int(np.abs(weights[channel]).max())
-        raise BadProgram("WeightOutOfRange", f"{where}: |weight| {largest} exceeds {WEIGHT_LIMIT}")
+        found = f"{where}: a weight is below −{WEIGHT_LIMIT}, or a bit is set that belongs to none"
+        raise BadProgram("WeightOutOfRange", found)
     found = f"{where}: 255·Σ|weight| + |bias| = {bounds[channel]} must stay below {SUM_LIMIT}"
     raise BadProgram("SumOutOfRange", found)
 

@@ -11,7 +11,8 @@ from dataclasses import dataclass
 
 from models.liveness import Placed, place, window_of
 from models.network import Add, AveragePool, Conv, Dense, IntegerNetwork, MaxPool, Pad, Shape, Table, Transpose
-from models.program import HEADER, PREAMBLE, fields_length, layer_length
+from models.program import HEADER, fields_length, layer_length, record_length
+from models.weight_blocks import BLOCK
 
 OPENING_GAS = 65_000  # of `begin`, beside its bytes
 STEP_GAS = 92_000  # of `advance`, beside all that follows
@@ -25,9 +26,10 @@ OUTPUT_BYTE_GAS = 200
 
 LAYER_GAS = 3_000
 MOVED_WORD_GAS = 9  # of what a layer moves, makes zero or leaves behind
-SUM_GAS = 130  # Σx, a block of inputs
+SPREAD_GAS = 480  # a block of inputs
 FOUR_GAS = 700  # four channels, or the last fewer
-BLOCK_GAS = 420  # a block of inputs for each of the four
+BLOCK_GAS = 450  # a block of inputs for each of the four
+SUM_GAS = 130  # 32 values of a window
 WINDOW_GAS = 1_500  # to gather a window, beside its rows
 ROW_GAS = 80  # of a window
 SCATTER_GAS = 75  # an output of a convolution
@@ -38,7 +40,6 @@ PICKED_GAS = 65  # a value
 LINE_GAS = 1_100  # a row of a Pad or Transpose, a channel of an Add
 
 FOUR = 4  # channels that the chain computes together
-BLOCK = 30  # inputs that it multiplies at a time
 CHUNK_BYTES = 24_575
 ARGUMENT_BYTES = 164  # of `advance`, beside the state
 STATE_BYTES = 16  # of a state, beside its values
@@ -66,7 +67,7 @@ class Costs:
     def of(cls, network: IntegerNetwork) -> Costs:
         layers = list(place(network))
         length = HEADER.size + sum(map(layer_length, layers))
-        return cls(layers, length, max(each.memory for each in layers) + 3 * network.output_length)
+        return cls(layers, length, max(each.working_memory for each in layers) + 3 * network.output_length)
 
     def begin(self) -> int:
         """The transaction that opens an execution."""
@@ -139,7 +140,7 @@ def layer_gas(placed: Placed, count: int) -> int:
         case MaxPool():
             return gas + count * (_window_gas(operator.kernel, 1) + LARGEST_GAS * window_of(operator))
         case AveragePool():
-            return gas + count * (_window_gas(operator.kernel, 1) + SUM_GAS * _blocks(window_of(operator)))
+            return gas + count * (_window_gas(operator.kernel, 1) + SUM_GAS * -(-window_of(operator) // 32))
         case Table():
             return gas + count * LOOKED_UP_GAS
         case Add():
@@ -158,7 +159,7 @@ def layer_gas(placed: Placed, count: int) -> int:
 
 def _sums_gas(inputs: int, channels: int) -> int:
     """Channels that read the same inputs."""
-    return SUM_GAS * _blocks(inputs) + -(-channels // FOUR) * (FOUR_GAS + BLOCK_GAS * _blocks(inputs))
+    return SPREAD_GAS * _blocks(inputs) + -(-channels // FOUR) * (FOUR_GAS + BLOCK_GAS * _blocks(inputs))
 
 
 def _window_gas(kernel: Shape, depth: int) -> int:
@@ -179,13 +180,13 @@ def _records_read(placed: Placed, count: int) -> int:
     """Bytes of the records that `count` values need."""
     operator = placed.operator
     if isinstance(operator, Dense):
-        return count * (PREAMBLE + operator.inputs)
+        return count * record_length(operator.inputs)
     if isinstance(operator, Conv):
-        per_group = len(operator.weights) // operator.groups * (PREAMBLE + window_of(operator))
+        per_group = len(operator.weights) // operator.groups * record_length(window_of(operator))
         pixels = math.prod(placed.shape[1:]) * (len(operator.weights) // operator.groups)
         return min(operator.groups, 2 + count // pixels) * per_group
     if isinstance(operator, Add):
-        return min(len(operator.weights), 2 + count // math.prod(placed.shape[1:])) * (PREAMBLE + 2)
+        return min(len(operator.weights), 2 + count // math.prod(placed.shape[1:])) * record_length(2)
     return 0
 
 
@@ -193,9 +194,9 @@ def _records_at_once(placed: Placed) -> int:
     """Bytes of the records that must lie in memory together."""
     operator = placed.operator
     if isinstance(operator, Dense):
-        return FOUR * (PREAMBLE + operator.inputs)
+        return FOUR * record_length(operator.inputs)
     if isinstance(operator, Conv):
-        return len(operator.weights) // operator.groups * (PREAMBLE + window_of(operator))
+        return len(operator.weights) // operator.groups * record_length(window_of(operator))
     return 0
 
 

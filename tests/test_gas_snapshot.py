@@ -25,8 +25,8 @@ LIMITS = {
     "refute/13-32-16-3/1000": 110_000,
     "verdict/depth10": 12_000,
     "execute/13-32-16-3": 30_000,
-    "execute/digit-tagging": 1_500_000,
-    "gas_per_mac/64-128-64-10": 7.6,
+    "execute/digit-tagging": 1_400_000,
+    "gas_per_mac/64-128-64-10": 6.0,
 }
 
 

@@ -3,6 +3,8 @@ pragma solidity 0.8.37;
 
 import {IModelRegistry} from "./interfaces/IModelRegistry.sol";
 import {CodeStorage} from "./libraries/CodeStorage.sol";
+import {Memory} from "./libraries/Memory.sol";
+import {BLOCK, BLOCK_BYTES, PREAMBLE, WeightBlocks} from "./libraries/WeightBlocks.sol";
 
 /// @title The gate of the registry: whatever passes has one meaning, and running it cannot fail
 /// @notice Stateless; the registry creates its own. The twin of models/program_reader.py: both look at the same things
@@ -41,9 +43,8 @@ library ProgramValidation {
     uint256 internal constant SHIFT_LIMIT = 24;
     uint256 internal constant SUM_LIMIT = 1 << 24;
 
-    uint256 private constant MAGIC = 0x51494e02; // "QIN", version 2
+    uint256 private constant MAGIC = 0x51494e03; // "QIN", version 3
     uint256 private constant HEADER = 18;
-    uint256 private constant PREAMBLE = 5;
     uint256 private constant GAP = 32;
     uint256 private constant TABLE_BYTES = 256;
 
@@ -79,6 +80,7 @@ library ProgramValidation {
 
     /// @dev A layer: `first` is the shape that it reads first, `shape` what it makes. Each of its `outputs` channels has
     /// `inputs` weights; it visits `visits` places for each value that it makes, which it gathers if it has a window.
+    /// What it multiplies takes `lanes` bytes.
     struct Layer {
         uint256 index;
         uint256 opcode;
@@ -92,6 +94,7 @@ library ProgramValidation {
         uint256 inputs;
         uint256 visits;
         uint256 window;
+        uint256 lanes;
     }
 
     function validate(bytes memory program) internal pure returns (uint256 rowLength, uint256 outputLength) {
@@ -101,7 +104,7 @@ library ProgramValidation {
             assembly ("memory-safe") {
                 mstore(reading, add(program, 32))
             }
-            uint256 header = _word(_take(reading, HEADER));
+            uint256 header = Memory.word(_take(reading, HEADER));
             if (header >> 224 != MAGIC) revert IModelRegistry.WrongMagic(bytes4(bytes32(header)));
             rowLength = uint32(header >> 192);
             if (rowLength == 0 || rowLength > LONGEST_ROW) {
@@ -149,7 +152,7 @@ library ProgramValidation {
 
     function _readOpcode(Reading memory reading, Layer memory layer) private pure {
         unchecked {
-            uint256 opcode = _byte(_take(reading, 1));
+            uint256 opcode = Memory.byteAt(_take(reading, 1));
             bool known = opcode != 0 && opcode <= TRANSPOSE;
             if (!known || (opcode == LOGITS) != (layer.index + 1 == reading.layers)) {
                 revert IModelRegistry.WrongOpcode(layer.index, opcode);
@@ -166,13 +169,13 @@ library ProgramValidation {
         unchecked {
             uint256 count = layer.opcode == ADD ? 2 : 1;
             if (layer.opcode == CONCAT) {
-                count = _byte(_take(reading, 1));
+                count = Memory.byteAt(_take(reading, 1));
                 if (count < 2) revert IModelRegistry.WrongOperand(layer.index, count);
             }
             uint256 operands = _take(reading, count);
             uint256 dead;
             for (uint256 i; i < count; ++i) {
-                uint256 operand = _byte(operands + i);
+                uint256 operand = Memory.byteAt(operands + i);
                 uint256 index = operand & 127;
                 if (index >= reading.live || dead >> index & 1 != 0) {
                     revert IModelRegistry.WrongOperand(layer.index, operand);
@@ -184,7 +187,7 @@ library ProgramValidation {
             layer.operands = operands;
             layer.operandCount = count;
             layer.dead = dead;
-            layer.first = reading.shapes[_byte(operands) & 127];
+            layer.first = reading.shapes[Memory.byteAt(operands) & 127];
         }
     }
 
@@ -200,17 +203,17 @@ library ProgramValidation {
             layer.reach = 0;
             layer.shape = layer.first;
             if (opcode == TABLE) {
-                if (_number(_take(reading, 4)) != _count(layer.first)) _mismatch(layer);
+                if (Memory.number(_take(reading, 4)) != _count(layer.first)) _mismatch(layer);
                 return;
             }
             uint256 place = _take(reading, 8);
-            (uint256 one, uint256 other) = (_number(place), _number(place + 4));
+            (uint256 one, uint256 other) = (Memory.number(place), Memory.number(place + 4));
             if (opcode == ADD) {
                 (uint256 channels, uint256 values) = (_side(layer.first, 0), _count(layer.first));
                 if (one != channels || one * other != values) _mismatch(layer);
                 _setChannels(layer, channels, 2);
-                layer.visits = 1; // of each of the two values
-                if (reading.shapes[_byte(layer.operands + 1) & 127] != layer.first) _mismatch(layer);
+                (layer.visits, layer.lanes) = (1, 0); // of each of the two values, a byte at a time
+                if (reading.shapes[Memory.byteAt(layer.operands + 1) & 127] != layer.first) _mismatch(layer);
             } else {
                 if (1 | one << 8 != layer.first) _mismatch(layer);
                 _setChannels(layer, other, one);
@@ -227,16 +230,17 @@ library ProgramValidation {
         layer.outputs = outputs;
         layer.inputs = inputs;
         layer.visits = inputs;
+        layer.lanes = WeightBlocks.lanesLength(inputs);
     }
 
     function _readReshape(Reading memory reading, Layer memory layer) private pure {
         unchecked {
-            uint256 dimensions = _byte(_take(reading, 1));
+            uint256 dimensions = Memory.byteAt(_take(reading, 1));
             if (dimensions == 0 || dimensions > MOST_DIMENSIONS) _mismatch(layer);
             uint256 place = _take(reading, 4 * dimensions);
             uint256 shape = dimensions;
             for (uint256 i; i < dimensions; ++i) {
-                shape |= _number(place + 4 * i) << _bit(i);
+                shape |= Memory.number(place + 4 * i) << _bit(i);
             }
             if (_count(shape) != _count(layer.first)) _mismatch(layer);
             layer.shape = shape;
@@ -245,17 +249,17 @@ library ProgramValidation {
 
     function _readTranspose(Reading memory reading, Layer memory layer) private pure {
         unchecked {
-            uint256 dimensions = _byte(_take(reading, 1));
+            uint256 dimensions = Memory.byteAt(_take(reading, 1));
             if (dimensions != layer.first & 255) _mismatch(layer);
             uint256 place = _take(reading, 4 * dimensions);
             for (uint256 i; i < dimensions; ++i) {
-                if (_number(place + 4 * i) != _side(layer.first, i)) _mismatch(layer);
+                if (Memory.number(place + 4 * i) != _side(layer.first, i)) _mismatch(layer);
             }
             uint256 order = _take(reading, dimensions);
             uint256 shape = dimensions;
             uint256 seen;
             for (uint256 i; i < dimensions; ++i) {
-                uint256 from = _byte(order + i);
+                uint256 from = Memory.byteAt(order + i);
                 if (from >= dimensions) _mismatch(layer);
                 seen |= 1 << from;
                 shape |= _side(layer.first, from) << _bit(i);
@@ -270,7 +274,7 @@ library ProgramValidation {
             uint256 channels;
             uint256 others = ~(((1 << SIDE_BITS) - 1) << 8);
             for (uint256 i; i < layer.operandCount; ++i) {
-                uint256 shape = reading.shapes[_byte(layer.operands + i) & 127];
+                uint256 shape = reading.shapes[Memory.byteAt(layer.operands + i) & 127];
                 if (shape & others != layer.first & others) _mismatch(layer);
                 channels += _side(shape, 0);
             }
@@ -281,16 +285,16 @@ library ProgramValidation {
     function _readPad(Reading memory reading, Layer memory layer) private pure {
         unchecked {
             uint256 place = _take(reading, 2);
-            (uint256 dimensions, uint256 value) = (_byte(place), _byte(place + 1));
+            (uint256 dimensions, uint256 value) = (Memory.byteAt(place), Memory.byteAt(place + 1));
             if (dimensions + 1 != layer.first & 255) _mismatch(layer);
             place = _take(reading, 4 + 12 * dimensions);
-            if (_number(place) != _side(layer.first, 0)) _mismatch(layer);
+            if (Memory.number(place) != _side(layer.first, 0)) _mismatch(layer);
             place += 4;
             uint256 shape = layer.first & 255 | _side(layer.first, 0) << 8;
             uint256 widest;
             for (uint256 i = 1; i <= dimensions; ++i) {
                 (uint256 size, uint256 before, uint256 behind) =
-                    (_number(place), _number(place + 4), _number(place + 8));
+                    (Memory.number(place), Memory.number(place + 4), Memory.number(place + 8));
                 if (size != _side(layer.first, i)) _mismatch(layer);
                 if (before > widest) widest = before;
                 if (behind > widest) widest = behind;
@@ -306,11 +310,11 @@ library ProgramValidation {
     function _readWindow(Reading memory reading, Layer memory layer) private pure {
         unchecked {
             bool isConv = layer.opcode == CONV;
-            uint256 dimensions = _byte(_take(reading, 1));
+            uint256 dimensions = Memory.byteAt(_take(reading, 1));
             if (dimensions == 0 || dimensions > 2) revert IModelRegistry.WindowOutOfRange(layer.index);
             uint256 numbers = _take(reading, isConv ? 12 : 4);
             uint256 sides = _take(reading, 20 * dimensions);
-            uint256 channels = _number(numbers);
+            uint256 channels = Memory.number(numbers);
             if (dimensions + 1 != layer.first & 255 || channels != _side(layer.first, 0)) _mismatch(layer);
             (uint256 window, uint256 places) = _readSides(layer, sides, dimensions);
             if (layer.opcode == AVERAGE_POOL && (window & window - 1 != 0 || window > LARGEST_AVERAGE)) {
@@ -318,16 +322,17 @@ library ProgramValidation {
             }
             uint256 outputs = channels;
             if (isConv) {
-                outputs = _number(numbers + 4);
+                outputs = Memory.number(numbers + 4);
                 if (outputs == 0 || outputs > MOST_OUTPUTS) {
                     revert IModelRegistry.OutputsOutOfRange(layer.index, outputs, MOST_OUTPUTS);
                 }
-                uint256 groups = _number(numbers + 8);
+                uint256 groups = Memory.number(numbers + 8);
                 if (groups == 0 || outputs % groups != 0 || channels % groups != 0) {
                     revert IModelRegistry.WindowOutOfRange(layer.index);
                 }
                 window *= channels / groups;
                 _setChannels(layer, outputs, window);
+                layer.lanes += outputs / groups + GAP; // a byte for each output of a window
             }
             if (places == 0) _mismatch(layer); // some window does not fit
             layer.visits = window;
@@ -353,14 +358,14 @@ library ProgramValidation {
             places = 1;
             uint256 widest;
             for (uint256 i = 1; i <= dimensions; ++i) {
-                if (_number(sides) != _side(layer.first, i)) _mismatch(layer);
+                if (Memory.number(sides) != _side(layer.first, i)) _mismatch(layer);
                 sides += 20;
             }
             sides -= 20 * dimensions;
             for (uint256 i = 1; i <= dimensions; ++i) {
                 (uint256 size, uint256 kernel, uint256 stride) =
-                    (_number(sides), _number(sides + 4), _number(sides + 8));
-                (uint256 before, uint256 behind) = (_number(sides + 12), _number(sides + 16));
+                    (Memory.number(sides), Memory.number(sides + 4), Memory.number(sides + 8));
+                (uint256 before, uint256 behind) = (Memory.number(sides + 12), Memory.number(sides + 16));
                 bool inRange = kernel != 0 && kernel <= MOST_VALUES && stride != 0 && stride <= MOST_VALUES;
                 if (!inRange || before >= kernel || behind >= kernel) {
                     revert IModelRegistry.WindowOutOfRange(layer.index);
@@ -380,8 +385,8 @@ library ProgramValidation {
 
     function _leastKernel(uint256 sides, uint256 dimensions) private pure returns (uint256 least) {
         unchecked {
-            least = _number(sides + 4);
-            if (dimensions == 2 && _number(sides + 24) < least) least = _number(sides + 24);
+            least = Memory.number(sides + 4);
+            if (dimensions == 2 && Memory.number(sides + 24) < least) least = Memory.number(sides + 24);
         }
     }
 
@@ -390,20 +395,21 @@ library ProgramValidation {
             uint256 values = _count(layer.shape);
             uint256 needed = reading.bytesLive + values + GAP;
             if (layer.window != 0) needed += layer.window + GAP;
-            if (needed > reading.memoryMost) reading.memoryMost = needed;
+            uint256 memoryNeeded = needed + layer.lanes;
+            if (memoryNeeded > reading.memoryMost) reading.memoryMost = memoryNeeded;
             reading.held += values;
             reading.operations += values * layer.visits;
             if (
                 values > MOST_VALUES || reading.held > MOST_HELD || reading.operations > MOST_OPERATIONS
-                    || reading.memoryMost > MOST_MEMORY
+                    || needed > MOST_MEMORY
             ) revert IModelRegistry.SizeOutOfRange(layer.index);
         }
     }
 
     function _checkChannels(Reading memory reading, Layer memory layer) private pure {
         unchecked {
-            uint256 record = PREAMBLE + layer.inputs;
-            uint256 place = _take(reading, layer.outputs * record) + PREAMBLE;
+            uint256 record = WeightBlocks.recordLength(layer.inputs);
+            uint256 place = _take(reading, layer.outputs * record);
             uint256 most = layer.opcode == LOGITS ? 0 : SHIFT_LIMIT;
             for (uint256 channel; channel < layer.outputs; ++channel) {
                 _checkChannel(place, layer, channel, most);
@@ -412,47 +418,50 @@ library ProgramValidation {
         }
     }
 
-    /// @dev `weights` is where the channel's weights lie, right behind its shift and bias.
-    function _checkChannel(uint256 weights, Layer memory layer, uint256 channel, uint256 most) private pure {
+    /// @dev The channel's record lies at `place`. A shift is 24 less the binary places.
+    function _checkChannel(uint256 place, Layer memory layer, uint256 channel, uint256 most) private pure {
         unchecked {
-            uint256 preamble = _word(weights - 32);
-            uint256 shift = uint8(preamble >> 32);
+            uint256 record = Memory.word(place);
+            uint256 shift = uint8(SHIFT_LIMIT - (record >> 216));
             if (shift > most) revert IModelRegistry.ShiftOutOfRange(layer.index, channel, shift);
-            (uint256 sum, bool inRange) = _weigh(weights, layer.inputs);
+            (uint256 sum, bool inRange) = _weigh(place + PREAMBLE, layer.inputs);
             if (!inRange) revert IModelRegistry.WeightOutOfRange(layer.index, channel);
-            int256 bias = int32(uint32(preamble));
+            int256 bias = int256(record) >> 224;
             sum = 255 * sum + uint256(bias < 0 ? -bias : bias);
             if (sum >= SUM_LIMIT) revert IModelRegistry.SumOutOfRange(layer.index, channel, sum);
         }
     }
 
-    /// @dev Σ|w| of `count` weights, and whether every byte is within 65 … 191, 32 at a time. A byte b is 64 … 191 if
-    /// its two highest bits differ, and 65 … 192 if those of b − 1 do. (A borrow between bytes comes from a zero byte
-    /// only, and that is out of range by the first test.) |w| is b − 128 or 128 − b; bytes are added in pairs, pairs
-    /// modulo 2^16 − 1.
+    /// @dev Σ|w| of `count` weights, and whether each is within ±63, that is no digit 0, and every spare bit zero. The
+    /// first block has what the others leave. A digit d is not 0 if d ≥ 64 or (d mod 64) + 63 ≥ 64. |w| is d − 64 or
+    /// 64 − d; digits are added in pairs, pairs modulo 2^14 − 1.
     function _weigh(uint256 place, uint256 count) private pure returns (uint256 sum, bool inRange) {
         assembly ("memory-safe") {
-            let ones := div(not(0), 255)
-            let highs := shl(7, ones)
-            let evens := mul(div(not(0), 0xffff), 255)
+            let all := shr(18, not(0)) // the bits of a whole block
+            let ones := div(all, 127)
+            let highs := shl(6, ones)
+            let lows := sub(highs, ones)
+            let evens := mul(div(all, 0x3fff), 127)
             let good := highs
-            for { } count { } {
-                let word := mload(place)
-                if lt(count, 32) {
-                    // What lies behind the last weight is replaced by zeros, the bytes 128.
-                    let spare := shl(3, sub(32, count))
-                    word := or(shl(spare, shr(spare, word)), shr(sub(256, spare), highs))
-                    count := 32
-                }
-                let less := sub(word, ones)
-                good := and(good, and(xor(word, shl(1, word)), xor(less, shl(1, less))))
-                let negative := sub(ones, and(shr(7, word), ones))
-                let size := add(and(xor(word, mul(negative, 127)), sub(highs, ones)), negative)
-                sum := add(sum, mod(add(and(size, evens), and(shr(8, size), evens)), 0xffff))
-                place := add(place, 32)
-                count := sub(count, 32)
+            // What the first block has less than others is replaced by zeros, the digits 64.
+            let bits := mul(mod(count, BLOCK), 7)
+            let length := shr(3, add(bits, 7))
+            let word := shr(sub(256, shl(3, length)), mload(place))
+            let spare := shr(bits, word)
+            word := or(word, and(shl(bits, highs), all))
+            place := add(place, length)
+            for { let end := add(place, mul(div(count, BLOCK), BLOCK_BYTES)) } 1 { } {
+                let low := and(word, lows)
+                good := and(good, or(word, add(low, lows)))
+                let negative := and(shr(6, not(word)), ones)
+                let size := add(xor(low, mul(negative, 63)), negative)
+                sum := add(sum, mod(add(and(size, evens), and(shr(7, size), evens)), 0x3fff))
+                if eq(place, end) { break }
+                word := shr(16, mload(place))
+                spare := or(spare, shr(238, word))
+                place := add(place, BLOCK_BYTES)
             }
-            inRange := eq(good, highs)
+            inRange := and(iszero(spare), eq(good, highs))
         }
     }
 
@@ -508,20 +517,6 @@ library ProgramValidation {
             for (uint256 i; i < shape & 255; ++i) {
                 count *= _side(shape, i);
             }
-        }
-    }
-
-    function _byte(uint256 place) private pure returns (uint256) {
-        return _word(place) >> 248;
-    }
-
-    function _number(uint256 place) private pure returns (uint256) {
-        return _word(place) >> 224;
-    }
-
-    function _word(uint256 place) private pure returns (uint256 word) {
-        assembly ("memory-safe") {
-            word := mload(place)
         }
     }
 }

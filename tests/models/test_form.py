@@ -256,7 +256,7 @@ def test_the_documents_limits_are_those_of_the_form() -> None:
     for sentence in (
         f"bytes in an input row, 1 … {LONGEST_ROW:,} |",
         f"outputs, 1 … {MOST_OUTPUTS:,} |",
-        f"any layer needs, at most {MOST_MEMORY:,} |",
+        f"at most {MOST_MEMORY:,} together. A logit counts",
         f"never more than {MOST_LIVE} live values",
         f"how many values it reads, 2 … {MOST_READ} |",
         f"Kernel and stride are 1 … {MOST_VALUES:,}",
@@ -265,8 +265,8 @@ def test_the_documents_limits_are_those_of_the_form() -> None:
         f"at most 2^{MOST_OPERATIONS.bit_length() - 1} places",
         f"dimensions, 1 … {MOST_DIMENSIONS} (one byte)",
         "| 16 | 2 | layers, at least 1 |",
-        f"shift k, 0 … {SHIFT_LIMIT};",
-        f"|w| ≤ {WEIGHT_LIMIT}, so a weight's byte is",
+        f"binary places, {SHIFT_LIMIT} − k for a shift k of 0 … {SHIFT_LIMIT};",
+        f"|w| ≤ {WEIGHT_LIMIT}, so no digit is 0",
         f"255·Σ|w| + |b| < 2^{SUM_LIMIT.bit_length() - 1}",
     ):
         assert sentence in text, sentence

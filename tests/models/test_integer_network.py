@@ -59,9 +59,9 @@ def test_the_naive_twin_agrees_with_the_interpreter_and_so_with_the_judge() -> N
             assert naive.call("run", program, row.tobytes()) == output
 
 
-@pytest.mark.parametrize("inputs", [29, 30, 31, 59, 60, 61, 329, 330, 331, 344, 345, 346, 1044])
+@pytest.mark.parametrize("inputs", [31, 32, 33, 34, 35, 36, 67, 68, 69, 102, 345, 1044])
 def test_lanes_do_not_overflow_whatever_the_number_of_inputs(registry: Registry, inputs: int) -> None:
-    """Σ(w + 128)·x is largest with every weight 63 and every byte 255: past 2^24 from 345 inputs on."""
+    """Σ(w + 64)·x is largest with every weight 63 and every byte 255."""
     for weight in (63, -63):
         network = constant_network([inputs, 5, 1], weight=weight, shift=16)
         row = np.full((1, inputs), 255, np.uint8)
@@ -81,7 +81,7 @@ def test_the_longest_row_and_a_record_longer_than_a_chunk_are_executed(registry:
 
 def test_a_program_of_many_chunks_slides_through_its_window(registry: Registry) -> None:
     rng = np.random.default_rng(34)
-    widths = [300, 257, 101, 40]
+    widths = [340, 257, 101, 40]
     layers = []
     for index, (inputs, outputs) in enumerate(itertools.pairwise(widths)):
         weights = rng.integers(-63, 64, (outputs, inputs)).astype(np.int8)
@@ -168,9 +168,9 @@ def chain() -> ReceiptChain:
 @pytest.mark.parametrize(
     ("widths", "most_registration", "most_recorded"),
     [
-        ([13, 32, 16, 3], 600_000, 30_000),
-        ([64, 128, 64, 10], 4_800_000, 129_000),
-        ([240, 90, 10], 6_000_000, 118_000),
+        ([13, 32, 16, 3], 600_000, 29_000),
+        ([64, 128, 64, 10], 4_200_000, 6 * 17_024),
+        ([240, 90, 10], 5_200_000, 117_000),
     ],
 )
 def test_gas_stays_within_its_budget_and_the_recorded_gas_covers_a_cold_execution(

@@ -13,8 +13,9 @@ from hypothesis import strategies as st
 from pyrevm import EVM
 
 from models.interpreter import run
-from models.program import compile_network, model_id
+from models.program import HEADER, PREAMBLE, compile_network, model_id
 from models.program_reader import BadProgram, decompile
+from models.weight_blocks import weights_length
 from tests.models.random_graphs import OPERATORS, STYLES, random_graph
 from tests.models.registry import (
     CALLER,
@@ -33,7 +34,7 @@ from tests.models.test_program import BAD_PROGRAMS, PROGRAM, str_only
 
 TRANSACTION_GAS_CAP = 16_777_216
 WINE_SHAPE = compile_network(constant_network([13, 32, 16, 3]))
-LARGE = compile_network(constant_network([500, 100, 2]))  # three chunks
+LARGE = compile_network(constant_network([500, 115, 2]))  # three chunks
 
 
 @pytest.fixture
@@ -122,7 +123,7 @@ def test_a_uri_can_be_announced_for_a_registered_model_only(registry: Registry) 
 
 
 def test_the_largest_program_registers_within_one_transactions_gas(registry: Registry) -> None:
-    network = constant_network([1000, 870, 10])
+    network = constant_network([1000, 985, 10])
     program = compile_network(network)
     pieces = pieces_of(program)
     assert len(pieces) == 36
@@ -261,14 +262,35 @@ def assert_judged_alike(program: bytes) -> None:
     assert HARNESS.call("run", [chunk], len(program), row.tobytes()) == run(network, row)[0].astype(">i4").tobytes()
 
 
-@pytest.mark.parametrize("position", [0, 1, 30, 31, 32, 33, 63, 64, 65, 69])
-def test_every_byte_value_of_a_weight_is_judged_alike_by_chain_and_decompiler(position: int) -> None:
-    """70 weights: two whole words and a rest, with the byte in each part and at each edge."""
+@pytest.mark.parametrize("position", [0, 1, 33, 34, 35, 67, 68, 69])
+def test_every_digit_of_a_weight_is_judged_alike_by_chain_and_decompiler(position: int) -> None:
+    """70 weights: two whole blocks and a rest, with the digit in each part and at each edge."""
     program = compile_network(constant_network([70, 2]))
-    for value in range(256):
-        changed = bytearray(program)
-        changed[18 + 10 + 5 + position] = value
-        assert is_valid(bytes(changed)) == decompiles(bytes(changed)) == (65 <= value <= 191)
+    start, length = block_at(position)
+    for digit in range(128):
+        block = int.from_bytes(program[start : start + length], "big")
+        shift = 7 * (position % 34)
+        block = block & ~(127 << shift) | digit << shift
+        changed = program[:start] + block.to_bytes(length, "big") + program[start + length :]
+        assert is_valid(changed) == decompiles(changed) == (digit >= 1)
+
+
+@pytest.mark.parametrize("inputs", [1, 2, 7, 8, 33, 34, 35, 70])
+def test_a_bit_that_belongs_to_no_digit_is_refused(inputs: int) -> None:
+    program = compile_network(constant_network([inputs, 2]))
+    for position in range(0, inputs, 34):
+        start, length = block_at(position, inputs)
+        for bit in range(7 * min(34, inputs - position), 8 * length):
+            changed = bytearray(program)
+            changed[start + length - 1 - bit // 8] ^= 1 << bit % 8
+            assert not is_valid(bytes(changed)) and not decompiles(bytes(changed))
+
+
+def block_at(position: int, inputs: int = 70) -> tuple[int, int]:
+    """(start, bytes) of the first channel's block that has this input."""
+    start = HEADER.size + 10 + PREAMBLE
+    lengths = [weights_length(min(34, inputs - first)) for first in range(0, inputs, 34)]
+    return start + sum(lengths[position // 34 + 1 :]), lengths[position // 34]
 
 
 def test_the_bound_on_a_channels_sum_is_exact_on_chain(harness: Deployed) -> None:
@@ -278,7 +300,7 @@ def test_the_bound_on_a_channels_sum_is_exact_on_chain(harness: Deployed) -> Non
             program = compile_network(constant_network([inputs, 1], weight=weight, bias=bias))
             assert harness.call("validate", program) == (inputs, 1)
             over = bytearray(program)
-            over[29:33] = (bias + (1 if bias > 0 else -1)).to_bytes(4, "big", signed=True)
+            over[28:32] = (bias + (1 if bias > 0 else -1)).to_bytes(4, "big", signed=True)
             assert reverts(harness, "SumOutOfRange", "validate", bytes(over)) == (0, 0, 1 << 24)
 
 

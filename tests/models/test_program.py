@@ -22,6 +22,7 @@ from models.liveness import place
 from models.network import Dense, IntegerNetwork, Operator, Reshape, Table
 from models.program import HEADER, MAGIC, Opcode, compile_network, encode_layer, layer_length, model_id
 from models.program_reader import BadProgram, decompile
+from models.weight_blocks import pack_weights
 from tests.models.random_graphs import OPERATORS, STYLES, graph_rows, random_graph
 from tests.models.random_networks import random_networks
 from tests.models.registry import constant_network
@@ -112,7 +113,7 @@ def test_a_layer_is_as_long_as_it_says() -> None:
 def test_changing_one_weight_one_bias_or_one_shift_changes_the_model_id() -> None:
     ids = {model_id(PROGRAM)}
     record = HEADER.size + FIELDS
-    for position in (record, record + 4, record + 5, record + 6, record + 7):
+    for position in (record + 3, record + 4, record + 5, record + 6, record + 7):
         changed = bytearray(PROGRAM)
         changed[position] ^= 1
         ids.add(model_id(compile_network(decompile(bytes(changed)))))
@@ -160,14 +161,17 @@ def number(value: int) -> bytes:
     return value.to_bytes(4, "big")
 
 
-def image_program(*layers: bytes, values: int = 16, memory: int = 96) -> bytes:
+def image_program(*layers: bytes, values: int = 16, memory: int = 209) -> bytes:
     """A row of 16 bytes as one channel of 4×4, the layers, and one logit of `values` values."""
     head = HEADER.pack(MAGIC, 16, 1, memory, len(layers) + 3)
     first = b"\x0a\x80\x03" + number(1) + number(4) + number(4)
     flat = b"\x0a\x80\x01" + number(values)
-    return (
-        head + first + b"".join(layers) + flat + b"\x02\x80" + number(values) + number(1) + bytes(5) + b"\x80" * values
-    )
+    return head + first + b"".join(layers) + flat + b"\x02\x80" + number(values) + number(1) + record(0, values)
+
+
+def record(shift: int, inputs: int) -> bytes:
+    """A channel of zeros."""
+    return bytes(4) + bytes([24 - shift]) + pack_weights(np.zeros((1, inputs), np.int8)).tobytes()
 
 
 def sides(*numbers: int, kernel: int = 2, size: int = 4) -> bytes:
@@ -177,12 +181,12 @@ def sides(*numbers: int, kernel: int = 2, size: int = 4) -> bytes:
 
 # what is wrong, what decompile says, and the error that the chain raises (test_model_registry.py)
 BAD_PROGRAMS = [
-    (b"QIN\x01" + PROGRAM[4:], "begins with 51494e02", "WrongMagic"),
+    (b"QIN\x01" + PROGRAM[4:], "begins with 51494e03", "WrongMagic"),
     (patched(4, number(0)), "row length 0", "RowLengthOutOfRange"),
     (patched(4, number(LONGEST_ROW + 1)), "row length 98305", "RowLengthOutOfRange"),
     (patched(8, number(3)), "header says 3 logits", "OutputLengthMismatch"),
-    (patched(12, number(70)), "memory is 70 bytes, the layers' is 69", "MemoryMismatch"),
-    (patched(12, number(68)), "memory is 68 bytes", "MemoryMismatch"),
+    (patched(12, number(198)), "memory is 198 bytes, the layers' is 197", "MemoryMismatch"),
+    (patched(12, number(196)), "memory is 196 bytes", "MemoryMismatch"),
     (patched(16, (0).to_bytes(2, "big")), "at least one layer", "LayerCountOutOfRange"),
     (patched(16, (1).to_bytes(2, "big")), "layer 0: opcode 1", "WrongOpcode"),
     (patched(16, (3).to_bytes(2, "big")), "layer 1: opcode 2", "WrongOpcode"),
@@ -196,14 +200,15 @@ BAD_PROGRAMS = [
     (patched(24, number(0)), "layer 0 has 0 outputs", "OutputsOutOfRange"),
     (patched(24, number(MOST_OUTPUTS + 1)), "layer 0 has 65536 outputs", "OutputsOutOfRange"),
     (patched(24, number(60_000)), "goes on to byte", "ProgramTooShort"),
-    (patched(28, b"\x19"), "shift 25 exceeds 24", "ShiftOutOfRange"),
-    (patched(29, number(1 << 24)), "must stay below 16777216", "SumOutOfRange"),
-    (patched(29, number(1 << 31)), "must stay below 16777216", "SumOutOfRange"),
-    (patched(33, b"\xc0"), "|weight| 64 exceeds 63", "WeightOutOfRange"),
-    (patched(33, b"\x40"), "|weight| 64 exceeds 63", "WeightOutOfRange"),
-    (patched(33, b"\x00"), "exceeds 63", "WeightOutOfRange"),
-    (patched(33, b"\xff"), "exceeds 63", "WeightOutOfRange"),
-    (patched(LAST_LAYER + FIELDS, b"\x01"), "shift 1 exceeds 0", "ShiftOutOfRange"),
+    (patched(32, b"\xff"), "shift 25 exceeds 24", "ShiftOutOfRange"),
+    (patched(28, number(1 << 24)), "must stay below 16777216", "SumOutOfRange"),
+    (patched(28, number(1 << 31)), "must stay below 16777216", "SumOutOfRange"),
+    (patched(33, b"\x00\x22"), "a weight is below −63", "WeightOutOfRange"),
+    (patched(35, b"\x80"), "a weight is below −63", "WeightOutOfRange"),
+    (patched(33, b"\x31"), "a bit is set that belongs to none", "WeightOutOfRange"),
+    (patched(33, b"\x91"), "a bit is set that belongs to none", "WeightOutOfRange"),
+    (patched(LAST_LAYER + FIELDS + 4, b"\x17"), "shift 1 exceeds 0", "ShiftOutOfRange"),
+    (patched(LAST_LAYER + FIELDS + 4, b"\x19"), "shift 255 exceeds 0", "ShiftOutOfRange"),
     (PROGRAM + b"\x00", "1 bytes follow the last layer", "TrailingBytes"),
     (image_program(b"\x05\x80\x03" + number(1) + sides() * 3), "windows of 3 dimensions", "WindowOutOfRange"),
     (image_program(b"\x05\x80\x01" + number(1) + sides()), "takes 1×4 inputs", "ShapeMismatch"),
@@ -237,7 +242,7 @@ BAD_PROGRAMS = [
         "SizeOutOfRange",
     ),
     (
-        image_program(b"\x04\x00\x00" + number(1) + number(16) + bytes(5) + b"\x80\x80"),
+        image_program(b"\x04\x00\x00" + number(1) + number(16) + record(0, 2)),
         "but 1×4×4 arrive",
         "ShapeMismatch",
     ),

@@ -17,10 +17,10 @@ contract NaiveNetwork {
             position += 10;
             int256[] memory y = new int256[](outputs);
             for (uint256 channel; channel < outputs; ++channel) {
-                uint256 shift = _number(program, position, 1);
+                uint256 shift = 24 - _number(program, position + 4, 1);
                 y[channel] = _dot(program, position, x);
                 if (hidden) y[channel] = _clamp(_roundHalfEven(y[channel], shift));
-                position += 5 + x.length;
+                position += 5 + x.length / 34 * 30 + (x.length % 34 * 7 + 7) / 8;
             }
             x = y;
         }
@@ -30,10 +30,18 @@ contract NaiveNetwork {
     }
 
     function _dot(bytes calldata program, uint256 record, int256[] memory x) private pure returns (int256 sum) {
-        sum = int32(uint32(_number(program, record + 1, 4)));
-        for (uint256 i; i < x.length; ++i) {
-            int256 weight = int256(_number(program, record + 5 + x.length - 1 - i, 1)) - 128;
-            sum += weight * x[i];
+        sum = int32(uint32(_number(program, record, 4)));
+        uint256 position = record + 5;
+        for (uint256 end = x.length; end != 0;) {
+            uint256 some = end % 34 == 0 ? 34 : end % 34;
+            uint256 length = (7 * some + 7) / 8;
+            uint256 digits = _number(program, position, length);
+            for (uint256 i = end - some; i < end; ++i) {
+                sum += (int256(digits % 128) - 64) * x[i];
+                digits /= 128;
+            }
+            position += length;
+            end -= some;
         }
     }
 
