@@ -114,6 +114,7 @@ def serve(folder: Path, jobs: int) -> None:
         fill(jobs)
         with serving(app, feed, bind("127.0.0.1", 0)) as url:
             print(url, flush=True)
+            gc.freeze()  # as `quorate dashboard` does
             while True:
                 if select.select([sys.stdin], [], [], BLOCK)[0]:
                     if not (line := sys.stdin.readline()):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import importlib.util
 import os
 import sys
@@ -97,6 +98,8 @@ def dashboard(
             watching = {"oracle": setup.deployment.oracle, "database": daemon.settings.database}
             setup.out.record({"url": url, "api": f"{url}/api/v1/overview", **watching})
             sys.stdout.flush()
+            gc.collect()
+            gc.freeze()  # modules and models stay: the collector, for which every page waits, need not look at them again
             daemon.run(stop)
 
 

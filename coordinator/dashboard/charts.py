@@ -9,7 +9,7 @@ from typing import Any
 from nicegui import ui
 from nicegui.events import GenericEventArguments
 
-from coordinator.dashboard.parts import Element, Picture, Tag, cell, table, text
+from coordinator.dashboard.parts import Element, Picture, Tag, cell, drawn, table, text
 
 _INK, _QUIET, _LINE = "var(--ink)", "var(--quiet)", "var(--line)"
 COLOURS = ("var(--r0)", "var(--r1)", "var(--r2)")
@@ -50,7 +50,7 @@ class Chart:
     def look(self) -> bool:
         """Show what changed; whether anything did."""
         drawing = self._draw()
-        if drawing == self._shown:
+        if drawing is self._shown or drawing == self._shown:
             return False
         self._shown = drawing
         self._caption.say(drawing.caption)
@@ -76,7 +76,7 @@ class Chart:
     def _fill(self) -> None:
         self._table.clear()
         with self._table:
-            Picture(lambda: _table(self._shown, self._unit))
+            Picture(drawn(lambda: _table(self._shown, self._unit)))
 
 
 def options(labels: Sequence[str], series: Mapping[str, Sequence[float | None]], kind: str) -> dict[str, Any]:

@@ -19,6 +19,7 @@ from coordinator.dashboard.parts import (
     badge,
     cell,
     countdown,
+    drawn,
     empty,
     fact,
     facts,
@@ -113,9 +114,9 @@ def _root(root: DisputedRoot, place: int, number: int, dispute: Dispute, now: in
             badge(*STANDINGS[root.tally.standing])
             text(wording.count(root.tally.seats, "seat"), "quiet")
         if root.nodes or root.refutation:
-            Picture(lambda: draw_tree(root))
+            Picture(drawn(lambda: draw_tree(root)))
         if root.nodes:
-            Picture(lambda: _demands(root, dispute, now))
+            Picture(drawn(lambda: _demands(root, dispute, now)))
         if root.refutation:
             evidence.build(root, number)
 
@@ -198,7 +199,7 @@ class _EvidenceBoard:
             body = Element("div")
         if value in self._known:
             with body:
-                Picture(lambda: _evidence(self._known[value], self._card()))
+                Picture(drawn(lambda: _evidence(self._known[value], self._card())))
             return
         with body:
             words = Element("p", "Reading the refutation's transaction…", "quiet")
@@ -214,7 +215,7 @@ class _EvidenceBoard:
             self._known[value] = found
             body.clear()
             with body:
-                Picture(lambda: _evidence(found, self._card()))
+                Picture(drawn(lambda: _evidence(found, self._card())))
 
         with body:
             ui.timer(0.05, fetch, once=True)

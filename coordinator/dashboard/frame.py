@@ -5,13 +5,14 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable
 from contextlib import contextmanager
+from functools import cache
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any, Protocol, TypeVar
 
 from nicegui import ui
 
 from coordinator.dashboard import chain_text
-from coordinator.dashboard.parts import Element, Picture, Tag, link, text
+from coordinator.dashboard.parts import Element, Picture, Tag, drawn, link, text
 from coordinator.explorer.explorer import Explorer, NotFound
 from coordinator.explorer.read_model import ChainStanding
 from coordinator.job_store import StoreDamaged, StoreUnusable
@@ -43,16 +44,26 @@ def frame(explorer: Explorer, title: str, here: str, lead: str = "") -> Any:
     """A page; gives its Clock. here: the path of the navigation's entry it belongs to."""
     ui.page_title(f"{title} · Quorate")
     with ui.header(fixed=False, elevated=False).classes("top"):
-        Picture(lambda: _top(here))
+        Picture(_drawn_top(here))
     with Element("div", classes="page", id="content", tabindex=-1):
-        Picture(lambda: Tag("div", "", "banner", id="connection", role="status", aria_live="polite"))
+        Picture(drawn(lambda: Tag("div", "", "banner", id="connection", role="status", aria_live="polite")))
         with Element("div", classes="title"):
             Element("h1", title)
             clock = Clock(explorer)
             if lead:
                 Element("p", lead, "lead")
         yield clock
-    Picture(_foot)
+    Picture(_drawn_foot())
+
+
+@cache
+def _drawn_top(here: str) -> str:
+    return drawn(lambda: _top(here))
+
+
+@cache
+def _drawn_foot() -> str:
+    return drawn(_foot)
 
 
 def _top(here: str) -> None:
@@ -96,12 +107,36 @@ def _logo() -> None:
         Tag("circle", cx=12, cy=20, r=1.6, fill="currentColor", classes="accent")
 
 
+_T = TypeVar("_T")
+
+
+class Shared:
+    """What is the same on all pages that are open: made once for each state of what it shows."""
+
+    def __init__(self) -> None:
+        self._made: dict[str, tuple[object, Any]] = {}
+
+    def of(self, name: str, version: object, make: Callable[[], _T]) -> _T:
+        """What was made under this name of an equal version, or what `make` makes now. The last one is kept."""
+        known = self._made.get(name)
+        if known is None or known[0] != version:
+            self._made[name] = known = version, make()
+        made: _T = known[1]
+        return made
+
+
 class Live:
     """A part of a page that is drawn anew when what it shows has changed, and not otherwise."""
 
-    def __init__(self, version: Callable[[], object], build: Callable[[], None]) -> None:
-        """version: compared with the one before at every look; cheap."""
+    def __init__(
+        self, version: Callable[[], object], build: Callable[[], None], shared: Shared | None = None, name: str = ""
+    ) -> None:
+        """version: compared with the one before at every look; cheap.
+
+        shared: keeps the drawing under this name for all pages; it must follow from the version alone.
+        """
         self._version, self._build = version, build
+        self._shared, self._name = shared, name
         self._seen = version()
         self._begin()
 
@@ -115,10 +150,15 @@ class Live:
         return True
 
     def _begin(self) -> None:
-        self._picture = Picture(self._build)
+        self._picture = Picture(self._drawn())
 
     def _again(self) -> None:
-        self._picture.draw(self._build)
+        self._picture.change(self._drawn())
+
+    def _drawn(self) -> str:
+        if self._shared is None:
+            return drawn(self._build)
+        return self._shared.of(self._name, self._seen, lambda: drawn(self._build))
 
 
 class LiveElements(Live):

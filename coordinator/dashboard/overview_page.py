@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import datetime
+from collections.abc import Callable
 
 from coordinator.dashboard import wording
 from coordinator.dashboard.charts import Chart, Drawing
-from coordinator.dashboard.frame import Live, Part, follow, frame
+from coordinator.dashboard.frame import Live, Part, Shared, follow, frame
 from coordinator.dashboard.job_rows import STATES, dispute_path, job_table, state_badge
 from coordinator.dashboard.parts import (
     Tag,
@@ -25,21 +26,21 @@ from coordinator.explorer.explorer import Explorer
 from coordinator.explorer.read_model import Bucket, DisputeRow, Overview
 
 
-def overview_page(explorer: Explorer) -> None:
-    """Everything at once, kept current."""
+def overview_page(explorer: Explorer, shared: Shared) -> None:
+    """Everything at once, kept current. shared: by all who look at it."""
+
+    def live(name: str, version: Callable[[Overview], object], build: Callable[[Overview], None]) -> Live:
+        return Live(lambda: version(explorer.overview()), lambda: build(explorer.overview()), shared, name)
+
     with frame(explorer, "Overview", "/", "Jobs, disputes and stake of this oracle, as the chain has them.") as clock:
         parts: list[Part] = [
-            Live(lambda: _figures_of(explorer.overview()), lambda: _figures(explorer.overview())),
-            Live(lambda: explorer.overview().disputes, lambda: _disputes(explorer.overview())),
-            Live(lambda: explorer.overview().states, lambda: _states(explorer.overview())),
-            Live(lambda: explorer.overview().newest, lambda: _newest(explorer.overview())),
-            *_charts(explorer),
+            live("figures", lambda overview: (overview.totals, len(overview.disputes)), _figures),
+            live("disputes", lambda overview: (overview.disputes, overview.totals.disputes), _disputes),
+            live("states", lambda overview: overview.states, _states),
+            live("newest", lambda overview: overview.newest, _newest),
+            *_charts(explorer, shared),
         ]
         follow(clock, *parts)
-
-
-def _figures_of(overview: Overview) -> object:
-    return overview.totals, len(overview.disputes)
 
 
 def _figures(overview: Overview) -> None:
@@ -121,12 +122,19 @@ def _newest(overview: Overview) -> None:
         link("All jobs", "/jobs")
 
 
-def _charts(explorer: Explorer) -> list[Chart]:
+def _charts(explorer: Explorer, shared: Shared) -> list[Chart]:
+    def draw(name: str, make: Callable[[Overview], Drawing]) -> Callable[[], Drawing]:
+        def drawing() -> Drawing:
+            overview = explorer.overview()
+            return shared.of(name, overview.series, lambda: make(overview))
+
+        return drawing
+
     with Tag("div", classes="columns"):
         with section("Throughput", "throughput"):
-            throughput = Chart(lambda: _throughput(explorer.overview()), kind="bar")
+            throughput = Chart(draw("throughput", _throughput), kind="bar")
         with section("Time to settle", "settlement"):
-            settlement = Chart(lambda: _settlement(explorer.overview()), unit="s")
+            settlement = Chart(draw("settlement", _settlement), unit="s")
     return [throughput, settlement]
 
 

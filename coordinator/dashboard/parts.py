@@ -90,19 +90,21 @@ def _named(attributes: dict[str, Any]) -> Iterator[tuple[str, Any]]:
 class Picture(ui.element, component="static/picture.js"):
     """Nodes in one element, which changes as a whole."""
 
-    def __init__(self, build: Callable[[], object]) -> None:
+    def __init__(self, tree: str) -> None:
+        """tree: what `drawn` gives."""
         super().__init__()
         self._props["number"] = 0
-        self._props["tree"] = _drawn(build)
+        self._props["tree"] = tree
 
-    def draw(self, build: Callable[[], object]) -> None:
-        """Anew."""
+    def change(self, tree: str) -> None:
+        """Show another."""
         self._props["number"] += 1
-        self._props["tree"] = _drawn(build)
+        self._props["tree"] = tree
         self.update()
 
 
-def _drawn(build: Callable[[], object]) -> str:
+def drawn(build: Callable[[], object]) -> str:
+    """What `build` makes, as the tree of a Picture."""
     nodes: list[Any] = []
     before = _tree.set(nodes)
     try:

@@ -17,6 +17,7 @@ from coordinator.dashboard.parts import (
     Tag,
     badge,
     command_line,
+    drawn,
     empty,
     fact,
     facts,
@@ -101,7 +102,7 @@ class ProofExplorer:
             with self._place:
                 known = self._explorer.witness.zoo.get(self._model_id)
                 classes = known.card.classes if known else None
-                Picture(lambda: _proof(proof, classes))
+                Picture(drawn(lambda: _proof(proof, classes)))
         finally:
             self._busy = False
 

@@ -71,9 +71,11 @@ def _no_such_call(rest: str) -> None:
 
 
 def _routes(explorer: Explorer) -> None:
+    shared = frame.Shared()
+
     @ui.page("/")
     def overview() -> None:
-        overview_page(explorer)
+        overview_page(explorer, shared)
 
     @ui.page("/jobs")
     def jobs(
