@@ -11,6 +11,9 @@ MERKLETOOLS := merkletools==1.0.3
 # The last release that ships ONNX's own tests of its operators; read as files, never installed.
 NODE_TESTS := .tools/onnx-node-tests
 
+# The last release of Compose on PyPI, which ships the schema of its files; read as a file, never installed.
+COMPOSE_SCHEMA := .tools/compose/compose_spec.json
+
 .PHONY: help demo test check analysis proofs analysers bench determinism chaos node-tests zk artifacts format clean
 
 help:
@@ -24,6 +27,7 @@ help:
 	@echo "make chaos      every kind of fault at every moment of a job, on real processes, resumable; writes docs/chaos.md; an hour or two"
 	@echo "make zk         install ezkl beside the project, which 'make bench' then compares with"
 	@echo "make node-tests download ONNX's own tests of its operators, which 'make test' then passes too"
+	@echo "make compose-schema download the schema of Compose files, which docker-compose.yml is then held to"
 	@echo "make artifacts  recompile the contracts"
 
 $(VENV)/bin/python:
@@ -90,6 +94,13 @@ $(NODE_TESTS)/.unpacked: | $(VENV)/bin/python
 		--dest $(NODE_TESTS) onnx==1.19.1
 	$(BIN)/python -m zipfile -e $(NODE_TESTS)/onnx-1.19.1-*.whl $(NODE_TESTS)
 	@touch $@
+
+compose-schema: $(COMPOSE_SCHEMA)
+
+$(COMPOSE_SCHEMA): | $(VENV)/bin/python
+	$(PIP) download --no-deps --only-binary=:all: --dest $(@D) docker-compose==1.29.2
+	$(BIN)/python -m zipfile -e $(@D)/docker_compose-1.29.2-*.whl $(@D)/wheel
+	@cp $(@D)/wheel/compose/config/$(@F) $@
 
 artifacts: $(VENV)/.dev
 	$(BIN)/python -m contracts.compiler

@@ -6,6 +6,7 @@ loaded by the real classes, its health checks run.
 
 from __future__ import annotations
 
+import json
 import os
 import re
 import shutil
@@ -16,6 +17,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import jsonschema_rs
 import pytest
 
 from contracts import keystore
@@ -55,6 +57,33 @@ def compose() -> Compose:
     """The file with its variables at their defaults."""
     content: Compose = interpolated(yaml.safe_load((ROOT / "docker-compose.yml").read_text()))
     return content
+
+
+SCHEMA = ROOT / ".tools" / "compose" / "compose_spec.json"
+
+
+def faults_by_schema(content: Compose) -> list[str]:
+    """What the schema of Compose files says against one. It is of 1.29, which did not know a project's name yet."""
+    if not SCHEMA.exists():
+        missing("the schema of Compose files", "make compose-schema")
+    validator = jsonschema_rs.validator_for(json.loads(SCHEMA.read_text()))
+    known = {key: value for key, value in content.items() if key != "name"}
+    return [f"{fault.instance_path}: {fault.message}" for fault in validator.iter_errors(known)]
+
+
+def test_the_file_meets_the_schema_of_compose_files() -> None:
+    content = yaml.safe_load((ROOT / "docker-compose.yml").read_text())
+    assert faults_by_schema(content) == []
+
+
+def test_the_schema_finds_a_mistyped_key_and_a_value_of_another_kind() -> None:
+    content = yaml.safe_load((ROOT / "docker-compose.yml").read_text())
+    service = next(iter(content["services"].values()))
+    service["helthcheck"] = service.pop("healthcheck", {"test": "true"})
+    assert any("helthcheck" in fault for fault in faults_by_schema(content))
+    del service["helthcheck"]
+    service["read_only"] = "always"
+    assert any("always" in fault for fault in faults_by_schema(content))
 
 
 def interpolated(node: Any) -> Any:
