@@ -34,16 +34,6 @@ class Problem:
     """What it was here, and what to do."""
 
 
-class Refused(Exception):
-    """A request that gets no answer. Retry-After, in seconds, where waiting helps."""
-
-    def __init__(self, status: HTTPStatus, detail: str, retry_after: int | None = None) -> None:
-        super().__init__(detail)
-        self.status = status
-        self.detail = detail
-        self.retry_after = retry_after
-
-
 def problem(status: HTTPStatus, detail: str, headers: Mapping[str, str] | None = None) -> JSONResponse:
     """The answer that says so."""
     content = asdict(Problem(status.phrase, int(status), detail))
@@ -61,7 +51,6 @@ def handle(app: FastAPI) -> None:
     }
     for kind, status in kinds.items():
         app.add_exception_handler(kind, _saying(status))
-    app.add_exception_handler(Refused, _refused)
     app.add_exception_handler(HTTPException, _http)
     app.add_exception_handler(RequestValidationError, _invalid)
     for broken in (StoreDamaged, StoreUnusable):
@@ -77,12 +66,6 @@ def _saying(status: HTTPStatus) -> Any:
         return problem(status, str(error), headers)
 
     return answer
-
-
-def _refused(_: Request, error: Exception) -> JSONResponse:
-    assert isinstance(error, Refused)  # by its registration
-    headers = {} if error.retry_after is None else {"Retry-After": str(error.retry_after)}
-    return problem(error.status, error.detail, headers)
 
 
 def _http(_: Request, error: Exception) -> JSONResponse:
