@@ -16,7 +16,7 @@ from datetime import datetime
 from queue import Empty
 from typing import Any
 
-from kombu.transport import memory, redis
+from kombu.transport import memory, redis, virtual
 from redis.exceptions import RedisError
 
 log = logging.getLogger(__name__)
@@ -57,7 +57,28 @@ class MemoryTransport(_Sieve, memory.Transport):
 
 
 class _RedisQoS(redis.QoS):
-    """What stands among the messages at work and is none is dropped, instead of ending every worker that looks there."""
+    """What stands among the messages at work and is none is dropped, instead of ending every worker that looks there.
+
+    And a message that cannot be acknowledged, because Redis went away while its task was at work, does not count as at work any
+    more. With as many of those as a worker may have it would take no further message, so that it would not notice that its
+    connection is gone, nor make another: it would live on and do nothing. Redis delivers such a message again, if it has it.
+    """
+
+    def ack(self, delivery_tag: Any) -> None:
+        """As kombu calls it, which logs what this raises."""
+        try:
+            super().ack(delivery_tag)  # type: ignore[no-untyped-call]
+        except _UNREACHABLE:
+            virtual.QoS.ack(self, delivery_tag)  # type: ignore[no-untyped-call]
+            raise
+
+    def reject(self, delivery_tag: Any, requeue: bool = False) -> None:
+        """As kombu calls it."""
+        try:
+            super().reject(delivery_tag, requeue)  # type: ignore[no-untyped-call]
+        except _UNREACHABLE:
+            virtual.QoS.ack(self, delivery_tag)  # type: ignore[no-untyped-call]
+            raise
 
     def restore_by_tag(self, tag: Any, client: Any = None, leftmost: bool = False) -> None:
         """As kombu calls it."""

@@ -33,6 +33,12 @@ class Moment:
         return seat is not None and seat.is_sealed
 
     @property
+    def has_abstained(self) -> bool:
+        """Whether it revealed that it could not get the data."""
+        seat = self.view.seat(self.operator)
+        return seat is not None and not seat.is_sealed and not seat.has_result
+
+    @property
     def is_refuted(self) -> bool:
         """Whether the chain has executed what shows the lie."""
         tally = self.view.roots.get(self.lie)

@@ -190,7 +190,7 @@ class Play:
         if at.phase == Phase.COMMITTING and not self.record.peer_awake:
             is_done = at.is_seated and view.state.granted_seats == SEATS - 1
             end = commit_end(view.state, view.terms) if is_done else 0
-        elif at.phase == Phase.CHALLENGING and at.is_refuted:
+        elif at.phase == Phase.CHALLENGING and (at.is_refuted or at.has_abstained):
             end = challenge_end(view.state, view.terms)
         else:
             return

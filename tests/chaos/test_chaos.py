@@ -29,7 +29,7 @@ DAILY = {
     "one node of three hides events": "before the refutation",
     "data corrupt": "before its commit",
 }
-LANES = 2
+LANES = 3
 
 
 @pytest.fixture(scope="module")
