@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import resource
 import signal
+import time
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
@@ -81,6 +82,9 @@ def signer_hanging(at: Stage, chance: Random) -> Iterator[None]:
 
 # ---- Disk ----
 
+SECONDS_TO_START = 60
+"""Within which a coordinator has made its database."""
+
 
 @fault("the database deleted", DISKS)
 def database_deleted(at: Stage, chance: Random) -> Iterator[None]:
@@ -95,6 +99,9 @@ def database_deleted(at: Stage, chance: Random) -> Iterator[None]:
 def database_overwritten(at: Stage, chance: Random) -> Iterator[None]:
     """Under the running coordinator."""
     path = at.operator.folder / "coordinator" / "coordinator.sqlite"
+    end = time.monotonic() + SECONDS_TO_START
+    while not (path.exists() and path.stat().st_size) and time.monotonic() < end:
+        time.sleep(0.1)  # the coordinator is starting
     with path.open("r+b") as file:
         for _ in range(max(1, path.stat().st_size // 4096)):
             file.write(chance.randbytes(4096))
