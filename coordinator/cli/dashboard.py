@@ -61,16 +61,8 @@ def dashboard(
     confirmations: Confirmations = None,
 ) -> None:
     """Follow the chain and show what happens on it: JSON API, event stream, pages. Until Ctrl-C."""
-    for folder in (*(data_folder or ()), *((passport_folder,) if passport_folder else ())):
-        if not folder.is_dir():
-            raise Refusal(
-                ExitCode.BAD_INPUT, f"{folder} is no folder: make it, or correct --data-folder or --passport-folder"
-            )
-    missing = [name for name in _NEEDED if importlib.util.find_spec(name) is None]
-    if missing:
-        raise Refusal(
-            ExitCode.USAGE, f"{' and '.join(missing)} is not installed: pip install 'quorate[dashboard]' brings it"
-        )
+    _require_folders(data_folder, passport_folder)
+    _require_packages()
     from coordinator.api.app import create_app
     from coordinator.api.feed import Feed
     from coordinator.api.guard import RateLimit
@@ -101,6 +93,22 @@ def dashboard(
             gc.collect()
             gc.freeze()  # modules and models stay: the collector, for which every page waits, need not look at them again
             daemon.run(stop)
+
+
+def _require_folders(data: list[Path] | None, passports: Path | None) -> None:
+    for folder in (*(data or ()), *((passports,) if passports else ())):
+        if not folder.is_dir():
+            raise Refusal(
+                ExitCode.BAD_INPUT, f"{folder} is no folder: make it, or correct --data-folder or --passport-folder"
+            )
+
+
+def _require_packages() -> None:
+    missing = [name for name in _NEEDED if importlib.util.find_spec(name) is None]
+    if missing:
+        raise Refusal(
+            ExitCode.USAGE, f"{' and '.join(missing)} is not installed: pip install 'quorate[dashboard]' brings it"
+        )
 
 
 @contextmanager

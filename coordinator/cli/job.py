@@ -16,12 +16,13 @@ from contracts.deployment import Contracts
 from contracts.endpoint import NOWHERE, Call
 from contracts.job import NOBODY, Job, Outcome, Terms
 from contracts.keystore import KeystoreError
+from contracts.transactor import Receipt
 from coordinator.cli import amounts, model_source, rows, terms
 from coordinator.cli.audit import gold_path
 from coordinator.cli.command import command
 from coordinator.cli.context import Setup, parse_address, parse_hash, receipt_facts
 from coordinator.cli.failures import ExitCode, Refusal
-from coordinator.cli.gold import choose
+from coordinator.cli.gold import GoldSet, choose
 from coordinator.cli.job_log import read_job
 from coordinator.cli.output import Wei
 from coordinator.cli.published import Places, Uris, announce, need_somewhere
@@ -187,29 +188,17 @@ def submit(
     if gold:
         with setup.out.progress(f"computing {gold} items to check the workers by"):
             verification_set = choose(model.need_network(), values, inputs, gold)
-        wanted = terms.with_gold(wanted, verification_set, audit_bond)
-        if wanted.challenge_window <= wanted.response_window:
-            raise Refusal(
-                ExitCode.USAGE,
-                "a verification set is opened a response window before the challenge window ends: with these windows it could "
-                "never be. Lengthen --challenge-window, or shorten --response-window",
-            )
+        wanted = _backed(wanted, verification_set, audit_bond)
     announced.check(setup, wanted, values.shape[1], given=check)
     requester = setup.account.address
     job = Job(requester, secrets.randbits(64) if nonce is None else nonce, wanted)
     job_id = job.id(setup.deployment.chain_id, setup.deployment.oracle)
     setup.out.note(f"creating job 0x{job_id.hex()}")  # known before it is sent, so that nothing can lose it
-    call = contracts.oracle.create_job(job.nonce, wanted, announced.uri)
     kept_at = None
     if verification_set is not None:
         kept_at = gold_file or gold_path(setup, job_id)
         verification_set.save(kept_at, job_id)  # before it is sent: without it the audit bond backs nothing
-    try:
-        receipt = setup.send(call, "creating the job")
-    except (errors.Reverted, transactor.NotEnoughFunds):
-        if kept_at is not None:
-            kept_at.unlink()  # nothing was created
-        raise
+    receipt = _create(setup, job, announced.uri, kept_at)
     setup.out.record(
         {
             "job_id": job_id,
@@ -226,6 +215,29 @@ def submit(
     if kept_at is not None:
         setup.out.note(f"Whoever reads {kept_at} knows which items are checked. `quorate job audit` opens it in time.")
     setup.out.note(f"Follow it with `quorate job watch 0x{job_id.hex()}`.")
+
+
+def _backed(wanted: Terms, verification_set: GoldSet, audit_bond: int | None) -> Terms:
+    """The terms with a verification set, which there must be time to open. Raises Refusal."""
+    backed = terms.with_gold(wanted, verification_set, audit_bond)
+    if backed.challenge_window <= backed.response_window:
+        raise Refusal(
+            ExitCode.USAGE,
+            "a verification set is opened a response window before the challenge window ends: with these windows it could "
+            "never be. Lengthen --challenge-window, or shorten --response-window",
+        )
+    return backed
+
+
+def _create(setup: Setup, job: Job, data_uri: str, kept_at: Path | None) -> Receipt:
+    """Send the creation. kept_at: the file of a verification set, which goes again where nothing was created."""
+    call = setup.contracts.oracle.create_job(job.nonce, job.terms, data_uri)
+    try:
+        return setup.send(call, "creating the job")
+    except (errors.Reverted, transactor.NotEnoughFunds):
+        if kept_at is not None:
+            kept_at.unlink()
+        raise
 
 
 @command(app, "deliver")

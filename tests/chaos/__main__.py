@@ -16,6 +16,7 @@ import sys
 from collections.abc import Iterator
 from pathlib import Path
 
+from tests.between_marks import write_between_marks
 from tests.chaos import campaign
 from tests.chaos.campaign import every_run, lanes
 from tests.chaos.fault import FAULTS
@@ -80,7 +81,7 @@ def _tell(records: list[Record], write: Path | None, lacking: set[str]) -> int:
     for why in sorted(lacking):
         print(why, file=sys.stderr)
     if write:
-        _write_between_marks(write, text)
+        write_between_marks(write, "make chaos", text)
     return 1 if any(not record.is_good for record in records) else 2 if lacking else 0
 
 
@@ -95,13 +96,6 @@ def _records(file: Path) -> Iterator[Record]:
             given = json.loads(line)
             given.pop("commit", None)
             yield Record(**given)
-
-
-def _write_between_marks(path: Path, text: str) -> None:
-    begin, end = "<!-- begin: make chaos -->", "<!-- end -->"
-    before, _, rest = path.read_text().partition(begin)
-    _, _, after = rest.partition(end)
-    path.write_text(f"{before}{begin}\n{text}{end}{after}")
 
 
 if __name__ == "__main__":

@@ -12,7 +12,7 @@ from typing import Any
 from eth_utils import keccak
 
 from contracts.endpoint import Rejected
-from tests.chaos.fault import Harm, fault, lasting
+from tests.chaos.fault import Harm, fault, lasting, working
 from tests.chaos.stage import CONFIRMATIONS, Stage
 from tests.contracts.faulty_node import Answer, Behaviour, FaultyNode
 
@@ -76,9 +76,7 @@ def _hand_in(at: Stage, raw: str) -> None:
 
 @fault("transactions dropped from the mempool", CHAIN)
 def dropped(at: Stage, chance: Random) -> Iterator[None]:
-    ended = threading.Event()
-
-    def drop() -> None:
+    def drop(ended: threading.Event) -> None:
         while not ended.wait(0.05):
             pool = at.endpoint.ask("txpool_content")
             for group in pool.values():
@@ -87,13 +85,7 @@ def dropped(at: Stage, chance: Random) -> Iterator[None]:
                         for one in by_nonce.values():
                             at.endpoint.ask("anvil_dropTransaction", one["hash"])
 
-    thread = threading.Thread(target=drop, daemon=True)
-    thread.start()
-    try:
-        yield from lasting()
-    finally:
-        ended.set()
-        thread.join()
+    yield from working(drop)
 
 
 @fault("transactions held back and handed over late", CHAIN)

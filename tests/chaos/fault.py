@@ -5,6 +5,7 @@ A fault is a generator: it does its harm, yields once in every tick while it las
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from random import Random
@@ -15,7 +16,7 @@ from tests.chaos.stage import Stage
 
 Harm = Callable[[Stage, Random], Iterator[None]]
 OUTAGE = (6.0, 14.0)
-"""Seconds that most faults last; of windows of a minute."""
+"""Seconds that most faults last; of windows of three minutes."""
 
 
 @dataclass(frozen=True)
@@ -63,3 +64,17 @@ def lasting() -> Iterator[None]:
     """Nothing more to do until it is closed."""
     while True:
         yield
+
+
+def working(work: Callable[[threading.Event], None], hands: int = 1) -> Iterator[None]:
+    """Until it is closed, `work` in so many threads, each of which ends when the event is set."""
+    ended = threading.Event()
+    threads = [threading.Thread(target=work, args=(ended,), daemon=True) for _ in range(hands)]
+    for thread in threads:
+        thread.start()
+    try:
+        yield from lasting()
+    finally:
+        ended.set()
+        for thread in threads:
+            thread.join()

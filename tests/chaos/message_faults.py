@@ -13,7 +13,7 @@ import redis
 
 from oracle_worker.queues import lists_of
 from tests.chaos.chain_faults import Ask, behaving
-from tests.chaos.fault import fault, lasting
+from tests.chaos.fault import fault, lasting, working
 from tests.chaos.stage import VISIBILITY_SECONDS, Stage
 from tests.contracts.faulty_node import Answer
 
@@ -72,30 +72,21 @@ def hanging(at: Stage, chance: Random) -> Iterator[None]:
 @fault("messages lost", MESSAGES)
 def lost(at: Stage, chance: Random) -> Iterator[None]:
     """Somebody else takes messages from the queues, and drops them."""
-    ended = threading.Event()
 
-    def take() -> None:
+    def take(ended: threading.Event) -> None:
         with _client(at) as client:
             while not ended.is_set():
                 client.brpop(_queues(client), timeout=1)
 
-    takers = [threading.Thread(target=take, daemon=True) for _ in range(3)]
-    for taker in takers:
-        taker.start()
-    try:
-        yield from lasting()
-    finally:
-        ended.set()
-        for taker in takers:
-            taker.join()
+    yield from working(take, hands=3)
 
 
 @fault("messages repeated", MESSAGES)
 def repeated(at: Stage, chance: Random) -> Iterator[None]:
     """Every message three times, and older ones again at any moment."""
-    ended, seen = threading.Event(), list[tuple[bytes, bytes]]()
+    seen: list[tuple[bytes, bytes]] = []
 
-    def repeat() -> None:
+    def repeat(ended: threading.Event) -> None:
         with _client(at) as client:
             while not ended.is_set():
                 for key, message in _sent(client, seen):
@@ -105,13 +96,7 @@ def repeated(at: Stage, chance: Random) -> Iterator[None]:
                     client.lpush(*chance.choice(seen))
                 ended.wait(0.2)
 
-    thread = threading.Thread(target=repeat, daemon=True)
-    thread.start()
-    try:
-        yield from lasting()
-    finally:
-        ended.set()
-        thread.join()
+    yield from working(repeat)
 
 
 def _sent(client: redis.Redis, seen: list[tuple[bytes, bytes]]) -> Iterator[tuple[bytes, bytes]]:

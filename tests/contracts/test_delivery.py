@@ -168,6 +168,8 @@ def test_a_consumer_without_code_is_told_nothing_and_stops_nobody(new_world: New
     play.vote(ann=play.truth, bob=play.truth, cat=play.truth)
     play.finish(play.truth)
     deliver(play)
+    with pytest.raises(errors.AlreadyDelivered):
+        deliver(play)
 
 
 def test_anybody_can_set_any_consumer_of_a_job_so_it_must_know_its_own(new_world: NewWorld) -> None:

@@ -15,6 +15,7 @@ from collections.abc import Iterator
 from hashlib import sha256
 from pathlib import Path
 
+from tests.between_marks import write_between_marks
 from tests.determinism.cases import Case, exact_cases, ordinary_cases
 from tests.determinism.platforms import PLATFORMS, PROJECT, NoPlatform, Platform
 from tests.determinism.table import markdown
@@ -49,7 +50,7 @@ def main() -> int:
     text = markdown(lines)
     print(text)
     if options.write:
-        _write_between_marks(options.write, text)
+        write_between_marks(options.write, "make determinism", text)
     wrong = [line for line in lines if line["different"] and not line["case"].startswith("ordinary")]
     return 1 if wrong else 2 if missing else 0
 
@@ -92,13 +93,6 @@ def _stamp(case: Case) -> str:
 
     versions = f"{onnxruntime.__version__} {numpy.__version__}".encode()
     return sha256(b"\0".join([SWEEP.read_bytes(), versions, case.model, case.rows.tobytes()])).hexdigest()
-
-
-def _write_between_marks(path: Path, text: str) -> None:
-    begin, end = "<!-- begin: make determinism -->", "<!-- end -->"
-    before, _, rest = path.read_text().partition(begin)
-    _, _, after = rest.partition(end)
-    path.write_text(f"{before}{begin}\n{text}{end}{after}")
 
 
 if __name__ == "__main__":

@@ -158,9 +158,11 @@ def test_a_full_house_and_a_place_that_no_stream_gave_are_refused(here: Scene) -
 
 
 def test_a_closed_feed_lets_its_readers_go(here: Scene) -> None:
-    async def follow() -> None:
-        feed = Feed(here.explorer)
+    async def follow() -> int:
+        feed, heard = Feed(here.explorer), 0
         async for _ in feed.messages():
+            heard += 1
             feed.close()
+        return heard
 
-    asyncio.run(asyncio.wait_for(follow(), 120))
+    assert asyncio.run(asyncio.wait_for(follow(), 120)) == 1
