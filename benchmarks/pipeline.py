@@ -8,7 +8,6 @@ clock of both; the wall clock decides for two processes against one, also in tur
 from __future__ import annotations
 
 import multiprocessing
-import resource
 import tempfile
 import time
 from collections.abc import Callable
@@ -132,7 +131,13 @@ def _measured_work(folder: Path, terms: Terms) -> tuple[float, int]:
         before = time.process_time()
         _work(folder, terms, Path(work))
         seconds = time.process_time() - before
-    return seconds, resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
+    return seconds, _peak_memory()
+
+
+def _peak_memory() -> int:
+    """Bytes. Not getrusage: its ru_maxrss is at least what the parent had in memory when it started this process."""
+    status = dict(line.split(":", 1) for line in Path("/proc/self/status").read_text("ascii").splitlines())
+    return int(status["VmHWM"].removesuffix("kB")) * 1024
 
 
 def _bare(folder: Path, terms: Terms) -> float:
