@@ -3,7 +3,7 @@ FROM python:3.11-slim AS build
 RUN python -m venv /opt/quorate
 WORKDIR /src
 COPY . .
-RUN /opt/quorate/bin/pip install --no-cache-dir --constraint constraints.txt '.[dashboard]'
+RUN /opt/quorate/bin/pip install --no-cache-dir --constraint constraints.txt '.[dashboard,postgres,s3]'
 
 FROM python:3.11-slim
 # The user's id is the host user's, so that it may read secret files that nobody else may.

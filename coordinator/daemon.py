@@ -11,14 +11,15 @@ import threading
 import time
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
-from typing import Any
+from typing import Any, Literal
 
 from contracts.deployment import BadDeployment, Deployment
 from contracts.endpoint import ChainError, Endpoint, WrongChain
 from coordinator.claims import Claims
 from coordinator.clock import Clock
+from coordinator.database import StoreDamaged, StoreInUse, StoreLost, StoreUnusable
 from coordinator.dispatcher import BrokerUnreachable, Dispatcher, Publish, celery_publisher
-from coordinator.job_store import JobStore, Source, StoreDamaged, StoreUnusable
+from coordinator.job_store import JobStore, Source
 from coordinator.job_view import JobView
 from coordinator.metrics import CoordinatorMetrics, queue_depths
 from coordinator.scheduler import Action, Operator, next_actions
@@ -83,6 +84,7 @@ class Daemon:
         if settings.token_jobs is not None and settings.worker is not None:
             self._claims = Claims(self._endpoint, settings.token_jobs, settings.worker)
         self._follow(JobStore(settings.database, self.source))
+        self._reopening: Literal["as it is", "anew"] | None = None
         self.health = Health(started_at=time.time())
         self.clock: Clock | None = None
         """Of the last look at the chain that succeeded."""
@@ -132,14 +134,18 @@ class Daemon:
     def _one_cycle(self, stop: threading.Event) -> None:
         health = replace(self.health, cycles=self.health.cycles + 1)
         try:
+            if self._reopening is not None:
+                self._follow(JobStore(self.settings.database, self.source, rebuild=self._reopening == "anew"))
+                self._reopening = None
             self.cycle(stop)
         except WrongChain:
             raise
-        except StoreDamaged as error:
+        except (StoreDamaged, StoreLost) as error:
             log.error("%s", error)
-            self._reopen()
+            self.store.close()
+            self._reopening = "anew" if isinstance(error, StoreDamaged) else "as it is"
             self._note(health, error)
-        except (ChainError, StoreUnusable, BrokerUnreachable) as error:
+        except (ChainError, StoreUnusable, StoreInUse, BrokerUnreachable) as error:
             log.warning("this cycle failed: %s", error)
             self._note(health, error)
         except Exception as error:
@@ -180,10 +186,6 @@ class Daemon:
         self._watcher = Watcher(
             self._endpoint, store, confirmations=self.settings.confirmations, most_blocks=self.settings.log_range
         )
-
-    def _reopen(self) -> None:
-        self.store.close()
-        self._follow(JobStore(self.settings.database, self.source, rebuild=True))
 
     def _note(self, health: Health, error: Exception) -> None:
         self.health = replace(

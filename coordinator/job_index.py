@@ -22,6 +22,7 @@ from contracts.commitment import DATA_UNAVAILABLE
 from contracts.disputes import Node
 from contracts.job import NOBODY, Execution, Outcome, Terms
 from coordinator import store_tables as tables
+from coordinator.database import insert_new
 from coordinator.event_log import Event
 from coordinator.job_view import BrokenHistory, fold
 
@@ -84,9 +85,9 @@ def enter(connection: sql.Connection, events: Sequence[Event], before: Iterable[
                 endings.append(_ending(event, course))
         new.append((event, changes))
     if endings:
-        connection.execute(sql.insert(tables.endings).prefix_with("OR IGNORE"), endings)
+        insert_new(connection, tables.endings, endings)
     if disputes:
-        connection.execute(sql.insert(tables.disputes).prefix_with("OR IGNORE"), disputes)
+        insert_new(connection, tables.disputes, disputes)
     _add_up(connection, new)
 
 

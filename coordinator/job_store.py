@@ -1,17 +1,14 @@
-"""The projection in SQLite: every event of the oracle up to the confirmed block, and the jobs folded from them.
+"""The projection: every event of the oracle up to the confirmed block, and the jobs folded from them.
 
 Only events are of record. What a job looks like is folded from them on demand (coordinator.job_view), and what is looked up
 across jobs is rows that follow from them (coordinator.job_index): so forgetting the blocks after N is deleting the rows
-after N, and nothing else can be left behind. The file is deletable: whatever is wrong
-with it (damage, another schema, another chain), it is moved aside and the chain is read again.
+after N, and nothing else can be left behind. Whatever is wrong with the database (damage, another schema, another
+chain), it is moved aside and the chain is read again.
 """
 
 from __future__ import annotations
 
-import fcntl
 import logging
-import os
-import sqlite3
 import threading
 import time
 from collections import deque
@@ -20,25 +17,24 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import wraps
 from itertools import groupby
-from pathlib import Path
 from typing import Any, Concatenate, ParamSpec, TypeVar
 
 import sqlalchemy as sql
 from eth_typing import ChecksumAddress
 from eth_utils.address import to_canonical_address
-from sqlalchemy.exc import DatabaseError
 
 from contracts.job import Terms
 from contracts.stake import Account, bonded_before
 from coordinator import job_index
 from coordinator import store_tables as tables
+from coordinator.database import Database, Place, StoreDamaged, claim
 from coordinator.event_log import Block, Event, args_from_json, args_to_json
 from coordinator.job_view import BrokenHistory, JobView, fold
 
 log = logging.getLogger(__name__)
 
 SCHEMA_VERSION = 3
-"""Raise it whenever tables, arguments or their encoding change: an older file is then read anew from the chain."""
+"""Raise it whenever tables, arguments or their encoding change: an older database is then read anew from the chain."""
 FOLDED_AT_ONCE = 500
 """Jobs whose events are in memory at a time when many are looked at for the first time."""
 RECENT_BLOCKS = 512
@@ -49,33 +45,6 @@ DELIVERY_BLOCKS = 300
 that."""
 STAKE_EVENTS = ("StakeDeposited", "StakeUnbonded", "Committed", "SeatsReleased")
 """The events that tell what a worker has bonded: forfeits are told for each seat, and commits how many there are."""
-
-_DAMAGE = {sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB, sqlite3.SQLITE_SCHEMA}
-
-
-class StoreInUse(Exception):
-    """Another process writes this projection."""
-
-    def __init__(self, path: Path) -> None:
-        super().__init__(f"another coordinator uses {path}: stop it, or set QUORATE_DATABASE to another file")
-        self.path = path
-
-
-class StoreUnusable(Exception):
-    """The file cannot be written or read for a reason outside it: folder, permissions, space."""
-
-    def __init__(self, path: Path, reason: str) -> None:
-        super().__init__(f"cannot use {path} as database ({reason}): check folder, permissions and free space")
-        self.path = path
-
-
-class StoreDamaged(Exception):
-    """The file's content is broken. Opening it again moves it aside and starts anew."""
-
-    def __init__(self, path: Path, reason: str) -> None:
-        super().__init__(f"{path} is damaged ({reason}): it will be rebuilt from the chain")
-        self.path = path
-        self.reason = reason
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,7 +57,7 @@ class Source:
     """The block of the oracle's creation."""
 
     def identity(self) -> dict[str, str]:
-        """What a file must say about itself to be used."""
+        """What a database must say about itself to be used."""
         return {
             "schema": str(SCHEMA_VERSION),
             "chain_id": str(self.chain_id),
@@ -104,11 +73,11 @@ _R = TypeVar("_R")
 def _guarded(
     method: Callable[Concatenate[JobStore, _P], _R],
 ) -> Callable[Concatenate[JobStore, _P], _R]:
-    """One thread at a time; what SQLite and the rows say about themselves becomes StoreDamaged or StoreUnusable."""
+    """One thread at a time; what drivers and the rows say about themselves becomes StoreDamaged or StoreUnusable."""
 
     @wraps(method)
     def call(self: JobStore, /, *args: _P.args, **kwargs: _P.kwargs) -> _R:
-        with self._lock, _translated(self.path):
+        with self._lock, self._database.translating():
             return method(self, *args, **kwargs)
 
     return call
@@ -120,12 +89,12 @@ class JobStore:
     Every method raises StoreDamaged and StoreUnusable.
     """
 
-    def __init__(self, path: Path, source: Source, *, rebuild: bool = False) -> None:
-        """Open or create the file. A damaged or foreign one is moved aside; with `rebuild`, whatever is there.
+    def __init__(self, where: Place, source: Source, *, rebuild: bool = False) -> None:
+        """Open or create it. A damaged or foreign one is moved aside; with `rebuild`, whatever is there.
 
         Raises StoreInUse, StoreUnusable.
         """
-        self.path = path
+        self.where = where
         self.source = source
         self._lock = threading.RLock()
         self._views: dict[bytes, JobView | None] = {}
@@ -133,17 +102,17 @@ class JobStore:
         self._counts: dict[tuple[bytes, str], int] = {}
         self._revision = time.time_ns() // 1_000_000  # beyond that of any store before this one
         self._forgotten: deque[tuple[int, int]] = deque(maxlen=REMEMBERED_REWINDS)
-        self._writer = _lock_file(path)
+        self._database = claim(where)
+        self._engine = self._database.engine
         try:
-            self._engine = self._open(rebuild)
+            self._prepare(rebuild)
         except BaseException:
-            os.close(self._writer)
+            self._database.close()
             raise
 
     def close(self) -> None:
-        """Give the file back."""
-        self._engine.dispose()
-        os.close(self._writer)
+        """Let others write it."""
+        self._database.close()
 
     def __enter__(self) -> JobStore:
         return self
@@ -209,7 +178,7 @@ class JobStore:
 
     @property
     def revision(self) -> int:
-        """Grows with everything that is recorded or forgotten, and with each opening of the file."""
+        """Grows with everything that is recorded or forgotten, and with each opening."""
         return self._revision
 
     @_guarded
@@ -341,24 +310,21 @@ class JobStore:
 
     # ---- Inside ----
 
-    def _open(self, rebuild: bool) -> sql.Engine:
-        engine = _connect(self.path)
+    def _prepare(self, rebuild: bool) -> None:
+        database = self._database
         try:
-            with _translated(self.path):
-                reason = "to be rebuilt" if rebuild else _what_is_wrong(engine, self.source)
+            with database.translating():
+                reason = "to be rebuilt" if rebuild else _what_is_wrong(database, self.source)
         except StoreDamaged as damaged:
             reason = damaged.reason
-        with _translated(self.path):
-            if reason is not None and self.path.exists():
-                engine.dispose()
-                aside = _move_aside(self.path)
-                log.warning("%s: %s; moved to %s, the chain is read anew", self.path, reason, aside)
-            with engine.begin() as connection:
+        with database.translating():
+            if reason is not None and (aside := database.set_aside()) is not None:
+                log.warning("%s: %s; moved to %s, the chain is read anew", self.where, reason, aside)
+            with self._engine.begin() as connection:
                 if not sql.inspect(connection).has_table(tables.identity.name):
                     tables.metadata.create_all(connection)
                     rows = [{"name": name, "value": value} for name, value in self.source.identity().items()]
                     connection.execute(sql.insert(tables.identity), rows)
-        return engine
 
     def _all(self, query: sql.Select[Any]) -> Sequence[Any]:
         with self._engine.connect() as connection:
@@ -382,7 +348,7 @@ class JobStore:
             events = [_event(row) for row in self._all(query)]
             return events if last is None else events[::-1]
         except (ValueError, AttributeError, TypeError) as error:
-            raise StoreDamaged(self.path, f"an event that cannot be read: {error}") from error
+            raise StoreDamaged(self.where, f"an event that cannot be read: {error}") from error
 
     def _fold_missing(self, ids: Sequence[bytes]) -> None:
         events = sorted(self._load_jobs(ids), key=lambda event: event.job_id or b"")  # stable: order within a job stays
@@ -504,28 +470,14 @@ def _event(row: Any) -> Event:
     return Event(row.name, row.block, row.log_index, row.time, row.transaction, args_from_json(row.args))
 
 
-# ---- The file ----
+# ---- The database ----
 
 
-def _connect(path: Path) -> sql.Engine:
-    engine = sql.create_engine(f"sqlite:///{path}")
-
-    @sql.event.listens_for(engine, "connect")
-    def prepare(connection: sqlite3.Connection, _record: object) -> None:
-        connection.execute("PRAGMA journal_mode=WAL")
-        connection.execute("PRAGMA synchronous=NORMAL")  # a crash may cost the last ranges: they are read again
-        connection.execute("PRAGMA foreign_keys=ON")
-        connection.execute("PRAGMA busy_timeout=5000")
-
-    return engine
-
-
-def _what_is_wrong(engine: sql.Engine, source: Source) -> str | None:
-    """Why this file cannot be used, or None. An empty file is fine."""
-    with engine.connect() as connection:
-        verdict = str(connection.exec_driver_sql("PRAGMA quick_check(1)").scalar())
-        if verdict != "ok":
-            return f"it is damaged ({verdict.splitlines()[0]})"
+def _what_is_wrong(database: Database, source: Source) -> str | None:
+    """Why it cannot be used, or None. An empty one is fine."""
+    with database.engine.connect() as connection:
+        if (verdict := database.verdict(connection)) is not None:
+            return verdict
         have = set(sql.inspect(connection).get_table_names())
         if not have:
             return None
@@ -538,48 +490,3 @@ def _what_is_wrong(engine: sql.Engine, source: Source) -> str | None:
             return f"it is for {differing} {said.get(differing)}, not {expected[differing]}"
         missing = set(tables.metadata.tables) - have
         return f"it lacks the table {sorted(missing)[0]}" if missing else None
-
-
-def _move_aside(path: Path) -> Path:
-    """Rename the database and its journal files; nothing is deleted. Returns the new name."""
-    number = 1
-    while (aside := path.with_name(f"{path.name}.aside-{number}")).exists():
-        number += 1
-    for suffix in ("", "-wal", "-shm"):
-        part = path.with_name(path.name + suffix)
-        if part.exists():
-            part.rename(aside.with_name(aside.name + suffix))
-    return aside
-
-
-def _lock_file(path: Path) -> int:
-    """A descriptor that holds the writer's lock until it is closed or the process dies. Raises StoreInUse, StoreUnusable."""
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        descriptor = os.open(path.with_name(path.name + ".lock"), os.O_RDWR | os.O_CREAT, 0o600)
-    except OSError as error:
-        raise StoreUnusable(path, error.strerror or str(error)) from error
-    try:
-        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except OSError as error:
-        os.close(descriptor)
-        raise StoreInUse(path) from error
-    return descriptor
-
-
-@contextmanager
-def _translated(path: Path) -> Iterator[None]:
-    try:
-        yield
-    except (DatabaseError, sqlite3.DatabaseError) as error:  # the second from what runs on a new connection
-        cause = error.orig if isinstance(error, DatabaseError) else error
-        if _is_damage(cause):
-            raise StoreDamaged(path, str(cause)) from error
-        raise StoreUnusable(path, str(cause)) from error
-    except OSError as error:
-        raise StoreUnusable(path, error.strerror or str(error)) from error
-
-
-def _is_damage(cause: BaseException | None) -> bool:
-    code = getattr(cause, "sqlite_errorcode", 0) & 0xFF
-    return code in _DAMAGE or "no such table" in str(cause) or "no such column" in str(cause)

@@ -24,7 +24,8 @@ from contracts.job import Outcome, Phase
 from contracts.stake import seed_of
 from contracts.transactor import Transactor
 from coordinator.clock import Clock
-from coordinator.job_store import JobStore, StoreDamaged, StoreUnusable
+from coordinator.database import StoreDamaged, StoreUnusable
+from coordinator.job_store import JobStore
 from coordinator.job_view import JobView
 from coordinator.relay_desk import CommitBatch, Desk, EndBatch, RevealBatch
 from coordinator.watcher import Watcher

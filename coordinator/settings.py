@@ -7,10 +7,11 @@ operator's processes are given the same environment.
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
-from pydantic import Field
+from pydantic import BeforeValidator, Field, InstanceOf
 
+from coordinator.database import PostgresUrl, place
 from coordinator.scheduler import Rules
 from oracle_worker.chunks import MOST_CHUNKS
 from oracle_worker.settings import OperatorSettings, load_as
@@ -23,7 +24,8 @@ class CoordinatorSettings(OperatorSettings):
     """How long to wait before asking whether there is a new block."""
 
     # the projection
-    database: Path = Path("coordinator.sqlite")
+    database: Annotated[Path | InstanceOf[PostgresUrl], BeforeValidator(place)] = Path("coordinator.sqlite")
+    """A file of SQLite, or postgresql://user@host/database."""
 
     # what is done when
     retry_seconds: float = Field(default=30.0, gt=0, le=3600)

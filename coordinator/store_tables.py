@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import sqlalchemy as sql
 
+_Integer = sql.BigInteger().with_variant(sql.Integer(), "sqlite")  # of 64 bits in both
 metadata = sql.MetaData()
 identity = sql.Table(
     "identity", metadata, sql.Column("name", sql.Text, primary_key=True), sql.Column("value", sql.Text, nullable=False)
@@ -15,16 +16,16 @@ identity = sql.Table(
 blocks = sql.Table(
     "blocks",
     metadata,
-    sql.Column("number", sql.Integer, primary_key=True),
+    sql.Column("number", _Integer, primary_key=True, autoincrement=False),
     sql.Column("hash", sql.LargeBinary, nullable=False),
     sql.Column("parent", sql.LargeBinary, nullable=False),
-    sql.Column("time", sql.Integer, nullable=False),
+    sql.Column("time", _Integer, nullable=False),
 )
 events = sql.Table(
     "events",
     metadata,
     sql.Column("block", sql.ForeignKey("blocks.number"), primary_key=True),
-    sql.Column("log_index", sql.Integer, primary_key=True),
+    sql.Column("log_index", _Integer, primary_key=True),
     sql.Column("name", sql.Text, nullable=False),
     sql.Column("job_id", sql.LargeBinary, index=True),
     sql.Column("transaction", sql.LargeBinary, nullable=False, index=True),
@@ -33,8 +34,8 @@ events = sql.Table(
 actors = sql.Table(
     "actors",
     metadata,
-    sql.Column("block", sql.Integer, primary_key=True),
-    sql.Column("log_index", sql.Integer, primary_key=True),
+    sql.Column("block", _Integer, primary_key=True),
+    sql.Column("log_index", _Integer, primary_key=True),
     sql.Column("actor", sql.Text, primary_key=True, index=True),
     sql.ForeignKeyConstraint(["block", "log_index"], ["events.block", "events.log_index"]),
 )
@@ -42,11 +43,11 @@ jobs = sql.Table(
     "jobs",
     metadata,
     sql.Column("job_id", sql.LargeBinary, primary_key=True),
-    sql.Column("created_block", sql.Integer, nullable=False),
-    sql.Column("created_at", sql.Integer, nullable=False, index=True),
+    sql.Column("created_block", _Integer, nullable=False),
+    sql.Column("created_at", _Integer, nullable=False, index=True),
     sql.Column("requester", sql.LargeBinary, nullable=False),
     sql.Column("model_id", sql.LargeBinary, nullable=False),
-    sql.Column("closed_block", sql.Integer, index=True),  # from which on nothing is left to happen
+    sql.Column("closed_block", _Integer, index=True),  # from which on nothing is left to happen
     sql.Index("jobs_by_age", "created_block", "job_id"),
     sql.Index("jobs_by_requester", "requester", "created_block"),
     sql.Index("jobs_by_model", "model_id", "created_block"),
@@ -55,20 +56,20 @@ endings = sql.Table(
     "endings",
     metadata,
     sql.Column("job_id", sql.LargeBinary, primary_key=True),
-    sql.Column("block", sql.Integer, nullable=False),
-    sql.Column("time", sql.Integer, nullable=False, index=True),
-    sql.Column("created_block", sql.Integer, nullable=False),
-    sql.Column("seconds", sql.Integer, nullable=False),  # since the creation
-    sql.Column("outcome", sql.Integer, nullable=False),
-    sql.Column("granted_seats", sql.Integer, nullable=False),
+    sql.Column("block", _Integer, nullable=False),
+    sql.Column("time", _Integer, nullable=False, index=True),
+    sql.Column("created_block", _Integer, nullable=False),
+    sql.Column("seconds", _Integer, nullable=False),  # since the creation
+    sql.Column("outcome", _Integer, nullable=False),
+    sql.Column("granted_seats", _Integer, nullable=False),
     sql.Index("endings_by_outcome", "outcome", "created_block", "job_id"),
 )
 disputes = sql.Table(  # each job's first: its second root, a demand, a refutation, an accusation, an execution
     "disputes",
     metadata,
     sql.Column("job_id", sql.LargeBinary, primary_key=True),
-    sql.Column("block", sql.Integer, nullable=False),
-    sql.Column("time", sql.Integer, nullable=False),
+    sql.Column("block", _Integer, nullable=False),
+    sql.Column("time", _Integer, nullable=False),
     sql.Index("disputes_by_age", "block", "job_id"),
 )
 running_totals = sql.Table(  # one row for each block in which a subject's figures changed: what they came to
@@ -76,8 +77,8 @@ running_totals = sql.Table(  # one row for each block in which a subject's figur
     metadata,
     sql.Column("kind", sql.Text, primary_key=True),
     sql.Column("subject", sql.LargeBinary, primary_key=True),
-    sql.Column("block", sql.Integer, primary_key=True),
-    sql.Column("time", sql.Integer, nullable=False),
+    sql.Column("block", _Integer, primary_key=True),
+    sql.Column("time", _Integer, nullable=False),
     sql.Column("figures", sql.Text, nullable=False),  # JSON: wei do not fit SQLite's integers
     sql.Index("running_totals_by_time", "kind", "subject", "time"),
 )

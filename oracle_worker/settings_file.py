@@ -108,7 +108,7 @@ def open_to_others(mode: int) -> bool:
 
 def holds_secret(key: str, value: Any) -> bool:
     """Whether a value may be secret: a URL with a password, or with a path or query that a provider's key may be."""
-    if not isinstance(value, str) or not key.endswith("_url"):
+    if not isinstance(value, str) or not (key.endswith("_url") or (key == "database" and "://" in value)):
         return False
     for one in value.split(","):
         try:
@@ -116,6 +116,6 @@ def holds_secret(key: str, value: Any) -> bool:
             has_password = bool(parts.username or parts.password)
         except ValueError:
             return True
-        if has_password or parts.query or (key != "broker_url" and len(parts.path.strip("/")) >= 16):
+        if has_password or parts.query or (key not in ("broker_url", "database") and len(parts.path.strip("/")) >= 16):
             return True
     return False

@@ -13,11 +13,11 @@ from fastapi.responses import JSONResponse
 from starlette.exceptions import HTTPException
 
 from contracts.endpoint import ChainError
+from coordinator.database import StoreDamaged, StoreUnusable
 from coordinator.explorer.explorer import NotFound
 from coordinator.explorer.happenings import BadPlace
 from coordinator.explorer.rows import BadCursor
 from coordinator.explorer.witness import Busy, NoProof
-from coordinator.job_store import StoreDamaged, StoreUnusable
 
 MEDIA_TYPE = "application/problem+json"
 RETRY_SECONDS = 5

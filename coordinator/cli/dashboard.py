@@ -15,7 +15,7 @@ import typer
 
 from coordinator.cli.context import Setup
 from coordinator.cli.failures import ExitCode, Refusal
-from coordinator.cli.operate import Confirmations, coordinator_settings, shared_settings
+from coordinator.cli.operate import DATABASE_HELP, Confirmations, coordinator_settings, shared_settings
 from coordinator.cli.serving import log_progress, until_stopped
 
 if TYPE_CHECKING:
@@ -57,7 +57,7 @@ def dashboard(
     passport_folder: Annotated[
         Path | None, typer.Option(help="Folder of passports (JSON) that operators signed; shown on their pages.")
     ] = None,
-    database: Annotated[Path | None, typer.Option(help="SQLite file; deletable, it is rebuilt.")] = None,
+    database: Annotated[str | None, typer.Option(help=DATABASE_HELP)] = None,
     confirmations: Confirmations = None,
 ) -> None:
     """Follow the chain and show what happens on it: JSON API, event stream, pages. Until Ctrl-C."""
@@ -87,7 +87,7 @@ def dashboard(
         )
         attach(app, explorer, explorer.witness.contracts, hosts, limit)
         with serving(app, feed, listening, proxies=proxy, on_failure=stop.set) as url:
-            watching = {"oracle": setup.deployment.oracle, "database": daemon.settings.database}
+            watching = {"oracle": setup.deployment.oracle, "database": str(daemon.settings.database)}
             setup.out.record({"url": url, "api": f"{url}/api/v1/overview", **watching})
             sys.stdout.flush()
             gc.collect()
@@ -114,7 +114,7 @@ def _require_packages() -> None:
 @contextmanager
 def _following(
     setup: Setup,
-    database: Path | None,
+    database: str | None,
     confirmations: int | None,
     data_folders: list[Path] | None,
     passport_folder: Path | None,
@@ -129,19 +129,19 @@ def _following(
     from oracle_worker import settings as worker_settings
 
     _ = setup.endpoint.chain_id  # a wrong URL is said now, not retried for ever
-    settings = coordinator_settings(setup, None, database or _own_database(setup), None, confirmations)
+    own = setup.home / "dashboard" / f"{setup.network.name or setup.deployment.chain_id}.sqlite"
+    if database is None and not os.environ.get("QUORATE_DATABASE"):
+        database = str(own)  # an operator's coordinator may be running beside it, with a file of its own
+    settings = coordinator_settings(setup, None, database, None, confirmations)
     settings = settings.model_copy(update={"worker": None})  # whoever is shown around dispatches nothing
     given: dict[str, Any] = shared_settings(setup, None, None)
     if data_folders:
         given["data_folders"] = tuple(data_folders)
-    settings.database.parent.mkdir(parents=True, exist_ok=True)
     daemon = Daemon(settings)
     endpoint = Endpoint(settings.rpc_url, chain_id=daemon.deployment.chain_id)  # its own: it is used from other threads
-    witness = Witness(
-        Contracts(endpoint, daemon.deployment),
-        worker_settings.load(**given),
-        settings.database.with_name(settings.database.name + ".recomputed"),
-    )
+    beside = settings.database if isinstance(settings.database, Path) else own
+    recomputed = beside.with_name(beside.name + ".recomputed")
+    witness = Witness(Contracts(endpoint, daemon.deployment), worker_settings.load(**given), recomputed)
     _ = witness.zoo  # read now: the first reader shall not wait for it
     passports = Passports(passport_folder, witness.models)
     try:
@@ -149,13 +149,6 @@ def _following(
             yield daemon, Explorer(lambda: daemon.store, lambda: daemon.clock, daemon.source, witness, passports)
     finally:
         daemon.close()
-
-
-def _own_database(setup: Setup) -> Path | None:
-    """Where nothing else is said, a file of its own: an operator's coordinator may be running beside it."""
-    if os.environ.get("QUORATE_DATABASE"):
-        return None
-    return setup.home / "dashboard" / f"{setup.network.name or setup.deployment.chain_id}.sqlite"
 
 
 @contextmanager

@@ -166,7 +166,7 @@ def _table() -> list[tuple[type[BaseException] | tuple[type[BaseException], ...]
 
     from pydantic import ValidationError
 
-    from coordinator.job_store import StoreInUse, StoreUnusable
+    from coordinator.database import StoreInUse, StoreUnusable
     from models.form import RefusedModel
     from models.program_reader import BadProgram
     from models.scaling import BadFeatures

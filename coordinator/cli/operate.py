@@ -32,6 +32,8 @@ Confirmations = Annotated[
     typer.Option(min=0, max=1000, help="Blocks on top of one that counts as final.", rich_help_panel=_SETTING),
 ]
 
+DATABASE_HELP = "SQLite file, or postgresql://user@host/database; deletable, it is rebuilt."
+
 
 class Role(StrEnum):
     """Which part of an operator a process is."""
@@ -84,9 +86,7 @@ def coordinator(
     operator: Annotated[
         str | None, typer.Option("--worker", help="The operator's address; without it this only watches.")
     ] = None,
-    database: Annotated[
-        Path | None, typer.Option(help="SQLite file; deletable, it is rebuilt.", rich_help_panel=_SETTING)
-    ] = None,
+    database: Annotated[str | None, typer.Option(help=DATABASE_HELP, rich_help_panel=_SETTING)] = None,
     broker: Broker = None,
     confirmations: Confirmations = None,
     once: Annotated[bool, typer.Option("--once", help="Catch up, dispatch what is due, and end.")] = False,
@@ -100,7 +100,6 @@ def coordinator(
     )
     log_progress()
     _ = setup.endpoint.chain_id  # a wrong URL is said now, not retried for ever
-    settings.database.parent.mkdir(parents=True, exist_ok=True)
     daemon = Daemon(settings)
     try:
         if once:
@@ -109,8 +108,8 @@ def coordinator(
             return
         monitored = monitoring(settings.monitoring_port, [daemon.metrics.registry], daemon.report)
         with until_stopped() as stop, monitored:
-            watching = {"watching": setup.deployment.oracle, "worker": settings.worker, "database": settings.database}
-            setup.out.record(watching)
+            watching = {"watching": setup.deployment.oracle, "worker": settings.worker}
+            setup.out.record({**watching, "database": str(settings.database)})
             daemon.run(stop)
     finally:
         daemon.close()
@@ -129,7 +128,7 @@ def _run_all(setup: Setup, given: dict[str, Any]) -> None:
     _ = contexts.compute, contexts.signer  # what is wrong with the settings is said before anything starts
     with setup.out.progress("checking that this machine is exact"):
         contexts.check_passports()
-    database = settings.work_folder / "coordinator.sqlite"
+    database = None if os.environ.get("QUORATE_DATABASE") else settings.work_folder / "coordinator.sqlite"
     daemon = Daemon(
         coordinator_settings(setup, account.address, database, given.get("broker_url"), given.get("confirmations"))
     )
@@ -221,7 +220,7 @@ def _whose(setup: Setup, settings: WorkerSettings) -> str:
 
 
 def coordinator_settings(
-    setup: Setup, operator: str | None, database: Path | None, broker: str | None, confirmations: int | None
+    setup: Setup, operator: str | None, database: str | Path | None, broker: str | None, confirmations: int | None
 ) -> CoordinatorSettings:
     """A coordinator's settings from what was given, the environment and the network. Raises BadSettings, BadDeployment."""
     from coordinator import settings

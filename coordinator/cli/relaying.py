@@ -37,7 +37,8 @@ def relay(
     """Collect workers' signed commitments and openings, and post many in one transaction. Until Ctrl-C."""
     from contracts.fees import Fees
     from contracts.transactor import Transactor
-    from coordinator.job_store import JobStore, Source, StoreDamaged
+    from coordinator.database import StoreDamaged
+    from coordinator.job_store import JobStore, Source
     from coordinator.relay import SEND_SECONDS, Relay
     from coordinator.relay_desk import Desk
     from coordinator.relay_server import Limits, RelayServer

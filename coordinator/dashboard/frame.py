@@ -13,9 +13,9 @@ from nicegui import ui
 
 from coordinator.dashboard import chain_text
 from coordinator.dashboard.parts import Element, Picture, Tag, drawn, link, text
+from coordinator.database import StoreDamaged, StoreUnusable
 from coordinator.explorer.explorer import Explorer, NotFound
 from coordinator.explorer.read_model import ChainStanding
-from coordinator.job_store import StoreDamaged, StoreUnusable
 
 log = logging.getLogger(__name__)
 

@@ -74,8 +74,11 @@ def _models(store: JobStore, zoo: Mapping[bytes, ZooModel], digits: str) -> Iter
 
 def _transactions(store: JobStore, digits: str) -> Iterator[Found]:
     table = tables.events
-    query = sql.select(table.c.transaction, sql.func.max(table.c.job_id).label("job_id"))
-    for row in store.rows(_beginning(query.group_by(table.c.transaction), table.c.transaction, digits, 32)):
+    of_a_job_first = (table.c.job_id.is_(None), table.c.block, table.c.log_index)
+    place = sql.func.row_number().over(partition_by=table.c.transaction, order_by=of_a_job_first).label("place")
+    events = sql.select(table.c.transaction, table.c.job_id, place)
+    numbered = events.where(_begins(table.c.transaction, digits, 32)).subquery()
+    for row in store.rows(sql.select(numbered).where(numbered.c.place == 1).limit(_MOST_OF_A_KIND)):
         yield Found(
             Kind.TRANSACTION,
             "0x" + row.transaction.hex(),
@@ -85,7 +88,11 @@ def _transactions(store: JobStore, digits: str) -> Iterator[Found]:
 
 
 def _beginning(query: sql.Select[Any], column: sql.ColumnElement[bytes], digits: str, size: int) -> sql.Select[Any]:
-    """The query's rows whose column, of `size` bytes, begins with these hex digits."""
+    """The query's first rows whose column, of `size` bytes, begins with these hex digits."""
+    return query.where(_begins(column, digits, size)).limit(_MOST_OF_A_KIND)
+
+
+def _begins(column: sql.ColumnElement[bytes], digits: str, size: int) -> sql.ColumnElement[bool]:
     low = bytes.fromhex(digits.ljust(2 * size, "0"))
     high = bytes.fromhex(digits.ljust(2 * size, "f"))
-    return query.where(column.between(low, high)).limit(_MOST_OF_A_KIND)
+    return column.between(low, high)

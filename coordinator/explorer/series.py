@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterable
 
 import sqlalchemy as sql
@@ -64,8 +63,8 @@ def earnings(store: JobStore, operator: bytes) -> tuple[Earnings, ...]:
         .where(table.c.kind == Kind.OPERATOR, table.c.subject == operator)
         .subquery()
     )
-    step = numbered.c.count / MOST_POINTS + 1  # integers: SQLite's division rounds down
-    chosen = ((numbered.c.number % sql.cast(step, sql.Integer)) == 0) | (numbered.c.number == numbered.c.count)
+    step = numbered.c.count // MOST_POINTS + 1
+    chosen = (numbered.c.number % step == 0) | (numbered.c.number == numbered.c.count)
     rows = store.rows(sql.select(numbered.c.time, numbered.c.figures).where(chosen).order_by(numbered.c.number))
     return tuple(
         Earnings(
@@ -82,7 +81,9 @@ def earnings(store: JobStore, operator: bytes) -> tuple[Earnings, ...]:
 
 def _figures(store: JobStore, times: Iterable[int]) -> list[dict[str, int]]:
     """The oracle's totals as they stood at each of these seconds."""
-    moments = sql.func.json_each(json.dumps(list(times))).table_valued(sql.column("value", sql.Integer))
+    moments = sql.union_all(
+        *(sql.select(sql.literal(time, sql.BigInteger).label("value")) for time in times)
+    ).subquery()
     latest = job_index.latest(Kind.ORACLE, job_index.NO_ONE, until=moments.c.value)
     figures = latest.with_only_columns(tables.running_totals.c.figures).correlate(moments).scalar_subquery()
     query = sql.select(figures).select_from(moments).order_by(moments.c.value)
@@ -93,8 +94,8 @@ def _counted(
     store: JobStore, time: sql.Column[int], start: int, width: int, seconds: sql.Column[int] | None = None
 ) -> dict[int, tuple[int, float | None, int | None]]:
     """(count, mean of `seconds`, largest) of the rows in each interval that has any, by its number."""
-    number = sql.cast((time - start) // width, sql.Integer).label("number")
-    measured = sql.literal(None) if seconds is None else seconds
+    number = ((time - start) // width).label("number")
+    measured = sql.cast(sql.null(), sql.Integer) if seconds is None else seconds
     query = sql.select(number, sql.func.count(), sql.func.avg(measured), sql.func.max(measured))
     rows = store.rows(query.where(time >= start).group_by(number))
     return {row[0]: (row[1], row[2], row[3]) for row in rows}

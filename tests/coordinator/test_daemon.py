@@ -15,13 +15,14 @@ import pytest
 from contracts.deployment import BadDeployment
 from contracts.endpoint import WrongChain
 from coordinator.daemon import Daemon, run
+from coordinator.database import StoreInUse
 from coordinator.dispatcher import BrokerUnreachable, Message
-from coordinator.job_store import StoreInUse
 from coordinator.scheduler import next_actions
 from coordinator.settings import CoordinatorSettings, load
 from oracle_worker.settings import BadSettings
 from tests.contracts.faulty_node import FaultyNode, faulty_node
 from tests.coordinator.oracle_chain import OracleChain, oracle_chain
+from tests.postgres_server import PASSWORD, Server
 
 
 @pytest.fixture
@@ -170,6 +171,40 @@ def test_a_database_damaged_while_running_is_rebuilt_from_the_chain(chain: Oracl
         raw.close()
         eventually(lambda: (tmp_path / "jobs.sqlite.aside-1").exists() and daemon.health.failures_in_a_row == 0)
         eventually(lambda: daemon.store.view(chain.job_id(job)) is not None)
+
+
+def test_a_database_server_that_is_away_for_a_while_costs_that_while(
+    chain: OracleChain, tmp_path: Path, postgres: Server
+) -> None:
+    job = chain.create(nonce=8)
+    chain.mine(2)
+    settings = configured(chain, tmp_path, worker=None, database=postgres.url("daemon"))
+    with running(settings, Sent().append) as daemon:
+        eventually(lambda: daemon.health.open_jobs)
+        postgres.stop()
+        eventually(lambda: daemon.health.failures_in_a_row >= 2)
+        assert PASSWORD not in str(daemon.health.last_error)
+        postgres.start()
+        eventually(lambda: daemon.health.failures_in_a_row == 0)
+        assert daemon.store.view(chain.job_id(job)) is not None
+    assert postgres.execute("SELECT to_regnamespace('daemon_aside_1')") == [(None,)]
+
+
+def test_a_database_that_cannot_be_opened_again_is_tried_until_it_can(chain: OracleChain, tmp_path: Path) -> None:
+    chain.create(nonce=9)
+    chain.mine(2)
+    settings = configured(chain, tmp_path, worker=None)
+    with running(settings, Sent().append) as daemon:
+        eventually(lambda: daemon.health.open_jobs)
+        lock = tmp_path / "jobs.sqlite.lock"
+        lock.unlink()
+        lock.mkdir()  # nothing can be opened now
+        with sqlite3.connect(tmp_path / "jobs.sqlite") as raw:
+            raw.execute("DROP TABLE jobs")
+        raw.close()
+        eventually(lambda: daemon.health.failures_in_a_row >= 3)
+        lock.rmdir()
+        eventually(lambda: daemon.health.failures_in_a_row == 0 and daemon.health.open_jobs)
 
 
 def test_a_job_nobody_can_judge_does_not_keep_the_others_from_their_due(

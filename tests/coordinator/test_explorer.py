@@ -18,6 +18,7 @@ from coordinator.explorer.rows import BadCursor, is_disputed
 from coordinator.job_store import JobStore
 from coordinator.store_tables import metadata
 from tests.coordinator.api.toy_explorer import Scene, live, lived, scene
+from tests.coordinator.conftest import Places
 from tests.coordinator.test_job_store import WORKERS, fill, fork_randomly
 from tests.coordinator.toy_chain import REQUESTER, SEAT_STAKE, SOURCE, Life, ToyChain, terms
 
@@ -55,17 +56,19 @@ def check(here: Scene) -> None:
 
 
 @pytest.mark.parametrize("seed", range(6))
-def test_what_is_looked_up_is_what_folding_says_and_a_rewind_leaves_nothing_behind(seed: int, tmp_path: Path) -> None:
+def test_what_is_looked_up_is_what_folding_says_and_a_rewind_leaves_nothing_behind(
+    seed: int, tmp_path: Path, places: Places
+) -> None:
     random = Random(seed)
     lives = live(seed, final_after_confirmations=False)
-    with scene(tmp_path, lives.chain) as here:
+    with scene(tmp_path, lives.chain, places("scene")) as here:
         check(here)
         for _ in range(4):
             common = fork_randomly(lives.chain, random, deepest=80)
             here.store.rewind(common)
             here.fill()
             check(here)
-        with JobStore(tmp_path / "fresh.sqlite", SOURCE) as fresh:
+        with JobStore(places("fresh"), SOURCE) as fresh:
             fill(fresh, lives.chain, random)
             for name in ("endings", "disputes", "running_totals", "jobs"):
                 assert table(here.store, name) == table(fresh, name), name
@@ -78,9 +81,9 @@ def table(store: JobStore, name: str) -> list[tuple[object, ...]]:
     return [tuple(getattr(row, column.name) for column in columns) for row in rows]
 
 
-def test_nothing_is_computed_twice_until_something_changes(tmp_path: Path) -> None:
+def test_nothing_is_computed_twice_until_something_changes(tmp_path: Path, places: Places) -> None:
     lives = live(3)
-    with scene(tmp_path, lives.chain) as here:
+    with scene(tmp_path, lives.chain, places("scene")) as here:
         first = here.explorer.overview()
         assert here.explorer.overview() is first
         lives.chain.mine(1)
@@ -88,13 +91,13 @@ def test_nothing_is_computed_twice_until_something_changes(tmp_path: Path) -> No
         assert here.explorer.overview() is not first
 
 
-def test_pages_go_on_where_the_last_one_ended_and_none_is_missed(tmp_path: Path) -> None:
+def test_pages_go_on_where_the_last_one_ended_and_none_is_missed(tmp_path: Path, places: Places) -> None:
     chain = ToyChain(bonded={WORKERS[0]: SEAT_STAKE})
     for number in range(9):
         lives = [Life(chain, Job(REQUESTER, 10 * number + one, terms())) for one in range(number % 3 + 1)]
         chain.mine(1, [life.create() for life in lives])
     chain.mine(3, [("StakeDeposited", {"worker": worker, "amount": SEAT_STAKE}) for worker in WORKERS])
-    with scene(tmp_path, chain) as here:
+    with scene(tmp_path, chain, places("scene")) as here:
         explorer = here.explorer
         for ask in (
             explorer.jobs,
@@ -118,9 +121,9 @@ def test_pages_go_on_where_the_last_one_ended_and_none_is_missed(tmp_path: Path)
                     ask(cursor=bad)
 
 
-def test_events_are_read_from_either_end(tmp_path: Path) -> None:
+def test_events_are_read_from_either_end(tmp_path: Path, places: Places) -> None:
     lives = lived(2)
-    with scene(tmp_path, lives.chain) as here:
+    with scene(tmp_path, lives.chain, places("scene")) as here:
         events = partial(here.explorer.job_events, lives.life.id)
         oldest = events(limit=100).items
         assert len(oldest) > 2
@@ -130,7 +133,7 @@ def test_events_are_read_from_either_end(tmp_path: Path) -> None:
         assert events(limit=1, cursor=first.next, newest=True).items == oldest[-2:-1]
 
 
-def test_a_filter_admits_what_it_says(tmp_path: Path) -> None:
+def test_a_filter_admits_what_it_says(tmp_path: Path, places: Places) -> None:
     with scene(tmp_path, lived(1).chain) as here:
         (row,) = here.explorer.jobs().items
         assert here.explorer.jobs(requester=REQUESTER, model_id=bytes(32), state=row.state).items == (row,)
@@ -140,9 +143,9 @@ def test_a_filter_admits_what_it_says(tmp_path: Path) -> None:
         assert here.explorer.jobs(model_id=b"\x01" * 32).items == ()
 
 
-def test_a_search_finds_by_any_beginning_and_nothing_by_nonsense(tmp_path: Path) -> None:
+def test_a_search_finds_by_any_beginning_and_nothing_by_nonsense(tmp_path: Path, places: Places) -> None:
     lives = lived(2)
-    with scene(tmp_path, lives.chain) as here:
+    with scene(tmp_path, lives.chain, places("scene")) as here:
         digits = lives.life.id.hex()
         for query in (digits, "0x" + digits.upper()[:9], f"  {digits[:3]} "):
             assert "0x" + digits in [found.id for found in here.explorer.search(query).found]
@@ -154,7 +157,7 @@ def test_a_search_finds_by_any_beginning_and_nothing_by_nonsense(tmp_path: Path)
             assert here.explorer.search(query).found == ()
 
 
-def test_what_is_not_there_is_said_not_to_be(tmp_path: Path) -> None:
+def test_what_is_not_there_is_said_not_to_be(tmp_path: Path, places: Places) -> None:
     with scene(tmp_path, lived(2).chain) as here:
         for ask in (
             lambda: here.explorer.job(b"\x77" * 32),
@@ -167,7 +170,7 @@ def test_what_is_not_there_is_said_not_to_be(tmp_path: Path) -> None:
                 ask()
 
 
-def test_the_intervals_cover_the_life_without_gaps_and_add_up_to_the_totals(tmp_path: Path) -> None:
+def test_the_intervals_cover_the_life_without_gaps_and_add_up_to_the_totals(tmp_path: Path, places: Places) -> None:
     with scene(tmp_path, lived(4).chain) as here:
         overview = here.explorer.overview()
         assert 0 < len(overview.series) <= series.MOST_BUCKETS
@@ -183,12 +186,12 @@ def test_the_intervals_cover_the_life_without_gaps_and_add_up_to_the_totals(tmp_
         assert overview.series[-1].bonded == overview.totals.bonded
 
 
-def test_hostile_text_is_bounded_and_stops_nothing(tmp_path: Path) -> None:
+def test_hostile_text_is_bounded_and_stops_nothing(tmp_path: Path, places: Places) -> None:
     chain = ToyChain(bonded={WORKERS[0]: SEAT_STAKE})
     life = Life(chain, Job(REQUESTER, 1, terms()))
     name, args = life.create()
     chain.mine(1, [(name, {**args, "dataUri": "<script>\u202e" * 2000})])
-    with scene(tmp_path, chain) as here:
+    with scene(tmp_path, chain, places("scene")) as here:
         job = here.explorer.job(life.id)
         assert len(job.data_uri) == LONGEST_TEXT and job.data_uri_length == 18_000
         assert job.data_link is None and not job.data_uri_is_right

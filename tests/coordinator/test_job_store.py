@@ -13,12 +13,16 @@ from random import Random
 from typing import Any
 
 import pytest
+import sqlalchemy as sql
 
 from contracts.job import Job
-from coordinator import job_store
+from coordinator import database, job_store
+from coordinator import store_tables as tables
+from coordinator.database import StoreDamaged, StoreInUse, StoreUnusable
 from coordinator.event_log import Block, Event
-from coordinator.job_store import JobStore, StoreDamaged, StoreInUse, StoreUnusable
+from coordinator.job_store import JobStore
 from coordinator.job_view import BrokenHistory, fold
+from tests.coordinator.conftest import Places, as_text
 from tests.coordinator.lives import Lives
 from tests.coordinator.toy_chain import REQUESTER, SEAT_STAKE, SOURCE, Life, ToyChain, terms, worker_address
 
@@ -38,12 +42,12 @@ def fill(store: JobStore, chain: ToyChain, random: Random | None = None) -> None
 
 def contents(store: JobStore) -> dict[str, Any]:
     views = store.open_views()
-    with sqlite3.connect(store.path) as raw:
-        jobs = raw.execute("SELECT job_id, created_block, closed_block FROM jobs ORDER BY job_id").fetchall()
+    columns = tables.jobs.c
+    jobs = store.rows(sql.select(columns.job_id, columns.created_block, columns.closed_block).order_by(columns.job_id))
     return {
         "events": store.history(limit=10**6),
         "open": views,
-        "jobs": jobs,
+        "jobs": list(map(tuple, jobs)),
         "ids": store.job_ids(),
         "stakers": store.stakers(),
         "accounts": [store.account(worker) for worker in WORKERS],
@@ -70,11 +74,11 @@ def fork_randomly(chain: ToyChain, random: Random, deepest: int) -> int:
 
 
 @pytest.mark.parametrize("seed", range(12))
-def test_after_any_rewinds_the_store_is_as_if_built_fresh(seed: int, tmp_path: Path) -> None:
+def test_after_any_rewinds_the_store_is_as_if_built_fresh(seed: int, places: Places) -> None:
     random = Random(seed)
     lives = Lives(random, final_after_confirmations=False)
     chain = lives.chain
-    with JobStore(tmp_path / "kept.sqlite", SOURCE) as kept:
+    with JobStore(places("kept"), SOURCE) as kept:
         for round_ in range(8):
             lives.play(troubled_blocks=0, quiet_blocks=random.randint(5, 40))
             if random.random() < 0.5:
@@ -83,7 +87,7 @@ def test_after_any_rewinds_the_store_is_as_if_built_fresh(seed: int, tmp_path: P
             common = fork_randomly(chain, random, deepest=60)
             kept.rewind(min(common, common - random.randint(0, 3)))
             fill(kept, chain, random)
-            with JobStore(tmp_path / f"fresh-{round_}.sqlite", SOURCE) as fresh:
+            with JobStore(places(f"fresh_{round_}"), SOURCE) as fresh:
                 fill(fresh, chain)
                 assert contents(kept) == contents(fresh)
             if chain.view(lives.life.id) is None:
@@ -100,9 +104,9 @@ def closed_job() -> Lives:
     raise AssertionError("no life ended")
 
 
-def test_a_closed_job_is_no_longer_looked_at_and_is_open_again_after_a_rewind(tmp_path: Path) -> None:
+def test_a_closed_job_is_no_longer_looked_at_and_is_open_again_after_a_rewind(places: Places) -> None:
     lives = closed_job()
-    with JobStore(tmp_path / "jobs.sqlite", SOURCE) as store:
+    with JobStore(places("jobs"), SOURCE) as store:
         fill(store, lives.chain)
         assert store.open_views() == []
         assert store.view(lives.life.id) == lives.life.view
@@ -112,7 +116,7 @@ def test_a_closed_job_is_no_longer_looked_at_and_is_open_again_after_a_rewind(tm
 
 
 def test_a_consumer_that_is_never_told_keeps_its_job_open_for_a_while_only(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    places: Places, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(job_store, "DELIVERY_BLOCKS", 10)
     chain = ToyChain(bonded={WORKERS[0]: SEAT_STAKE})
@@ -123,7 +127,7 @@ def test_a_consumer_that_is_never_told_keeps_its_job_open_for_a_while_only(
     chain.mine(1, [life.draw()])
     chain.mine(200)
     chain.mine(1, [life.settle()])
-    with JobStore(tmp_path / "jobs.sqlite", SOURCE) as store:
+    with JobStore(places("jobs"), SOURCE) as store:
         fill(store, chain)
         assert life.view.is_closed and store.open_views() == [life.view]
         for _ in range(10):
@@ -132,15 +136,15 @@ def test_a_consumer_that_is_never_told_keeps_its_job_open_for_a_while_only(
         assert store.open_views() == []
         store.rewind(chain.head.number - 1)
         assert store.open_views() == [life.view]
-        with JobStore(tmp_path / "told.sqlite", SOURCE) as told:
+        with JobStore(places("told"), SOURCE) as told:
             chain.mine(1, [life.deliver()])
             fill(told, chain)
             assert life.view.is_delivered and told.open_views() == []
 
 
-def test_the_history_of_a_job_and_of_a_worker_says_who_did_what_where(tmp_path: Path) -> None:
+def test_the_history_of_a_job_and_of_a_worker_says_who_did_what_where(places: Places) -> None:
     lives = closed_job()
-    with JobStore(tmp_path / "jobs.sqlite", SOURCE) as store:
+    with JobStore(places("jobs"), SOURCE) as store:
         fill(store, lives.chain)
         of_job = store.history(job_id=lives.life.id)
         assert of_job == [event for event in lives.chain.events if event.job_id == lives.life.id]
@@ -151,29 +155,31 @@ def test_the_history_of_a_job_and_of_a_worker_says_who_did_what_where(tmp_path: 
         assert store.history(limit=2) == lives.chain.events[-2:]
 
 
-def test_what_is_stored_survives_the_process(tmp_path: Path) -> None:
+def test_what_is_stored_survives_the_process(places: Places) -> None:
     lives = closed_job()
-    with JobStore(tmp_path / "jobs.sqlite", SOURCE) as store:
+    with JobStore(places("jobs"), SOURCE) as store:
         fill(store, lives.chain)
         before = contents(store)
-    with JobStore(tmp_path / "jobs.sqlite", SOURCE) as again:
+    with JobStore(places("jobs"), SOURCE) as again:
         assert contents(again) == before
 
 
-def test_a_process_killed_at_any_moment_leaves_a_store_that_goes_on(tmp_path: Path) -> None:
-    path = tmp_path / "jobs.sqlite"
+def test_a_process_killed_at_any_moment_leaves_a_store_that_goes_on(
+    places: Places, caplog: pytest.LogCaptureFixture
+) -> None:
+    where = places("jobs")
     program = (
-        "import sys; from pathlib import Path; from coordinator.job_store import JobStore\n"
+        "import sys; from coordinator.database import place; from coordinator.job_store import JobStore\n"
         "from tests.coordinator.toy_chain import SOURCE\n"
         "from tests.coordinator.test_job_store import closed_job, fill\n"
         "from random import Random\n"
-        "lives = closed_job(); store = JobStore(Path(sys.argv[1]), SOURCE); print('ready', flush=True)\n"
+        "lives = closed_job(); store = JobStore(place(sys.argv[1]), SOURCE); print('ready', flush=True)\n"
         "while True:\n"
         "    store.rewind(0); fill(store, lives.chain, Random(1))\n"
     )
     lives = closed_job()
     for kill_after in (1, 3):
-        process = subprocess.Popen([sys.executable, "-c", program, str(path)], stdout=subprocess.PIPE, text=True)
+        process = subprocess.Popen([sys.executable, "-c", program, as_text(where)], stdout=subprocess.PIPE, text=True)
         assert process.stdout is not None
         assert process.stdout.readline() == "ready\n"
         for _ in range(kill_after):  # it writes without end: any moment is in the middle of something
@@ -182,14 +188,14 @@ def test_a_process_killed_at_any_moment_leaves_a_store_that_goes_on(tmp_path: Pa
         process.kill()
         process.wait()
         process.stdout.close()
-        with JobStore(path, SOURCE) as store:
+        with JobStore(where, SOURCE) as store:
             known = {(block.number, block.hash) for block in lives.chain.blocks}
             assert set(store.known_blocks()) <= known
             fill(store, lives.chain)
-            with JobStore(tmp_path / f"fresh-{kill_after}.sqlite", SOURCE) as fresh:
+            with JobStore(places(f"fresh_{kill_after}"), SOURCE) as fresh:
                 fill(fresh, lives.chain)
                 assert contents(store) == contents(fresh)
-    assert not list(tmp_path.glob("*.aside-*"))
+    assert "moved to" not in caplog.text
 
 
 # ---- What a disk, another version or another chain do to it ----
@@ -279,11 +285,12 @@ def test_damage_while_running_is_named_and_rebuilding_cures_it(statement: str, t
         assert store.history(limit=10**6) == lives.chain.events
 
 
-def test_a_second_writer_is_refused_until_the_first_is_gone(tmp_path: Path) -> None:
-    path = tmp_path / "jobs.sqlite"
-    with JobStore(path, SOURCE), pytest.raises(StoreInUse, match="QUORATE_DATABASE"):
-        JobStore(path, SOURCE)
-    with JobStore(path, SOURCE) as store:
+def test_a_second_writer_is_refused_until_the_first_is_gone(places: Places, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(database, "LOCK_SECONDS", 1)
+    where = places("jobs")
+    with JobStore(where, SOURCE), pytest.raises(StoreInUse, match="QUORATE_DATABASE"):
+        JobStore(where, SOURCE)
+    with JobStore(where, SOURCE) as store:
         assert store.cursor() is None
 
 
@@ -296,9 +303,9 @@ def test_a_folder_that_cannot_hold_it_is_named(tmp_path: Path) -> None:
         JobStore(tmp_path / "folder", SOURCE)
 
 
-def test_a_range_is_recorded_whole_or_not_at_all(tmp_path: Path) -> None:
+def test_a_range_is_recorded_whole_or_not_at_all(places: Places) -> None:
     chain = closed_job().chain
-    with JobStore(tmp_path / "jobs.sqlite", SOURCE) as store:
+    with JobStore(places("jobs"), SOURCE) as store:
         fill(store, chain)
         before = contents(store)
         new = Block(chain.head.number + 1, b"\x01" * 32, chain.head.hash, chain.head.time + 1)
@@ -309,13 +316,13 @@ def test_a_range_is_recorded_whole_or_not_at_all(tmp_path: Path) -> None:
 
 
 def test_a_job_whose_events_make_no_sense_does_not_hide_the_others(
-    tmp_path: Path, caplog: pytest.LogCaptureFixture
+    places: Places, caplog: pytest.LogCaptureFixture
 ) -> None:
     chain = ToyChain(bonded={WORKERS[0]: SEAT_STAKE})
     good, bad = (Life(chain, Job(REQUESTER, nonce, terms())) for nonce in (1, 2))
     revealed = {"jobId": bad.id, "root": bytes(32), "workers": (WORKERS[0],)}
     chain.mine(1, [good.create(), bad.create(), ("Revealed", revealed)])
-    with JobStore(tmp_path / "jobs.sqlite", SOURCE) as store:
+    with JobStore(places("jobs"), SOURCE) as store:
         fill(store, chain)
         assert [view.job_id for view in store.open_views()] == [good.id]
         assert f"0x{bad.id.hex()} is left alone" in caplog.text
@@ -330,14 +337,14 @@ def test_events_that_do_not_begin_with_a_creation_are_refused() -> None:
 
 
 def test_old_blocks_without_events_are_forgotten_and_those_with_events_kept(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    places: Places, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(job_store, "RECENT_BLOCKS", 10)
     chain = ToyChain()
     chain.mine(1, [("StakeDeposited", {"worker": WORKERS[0], "amount": 1})])
     for _ in range(30):
         chain.mine()
-    with JobStore(tmp_path / "jobs.sqlite", SOURCE) as store:
+    with JobStore(places("jobs"), SOURCE) as store:
         fill(store, chain)
         numbers = [number for number, _ in store.known_blocks()]
         assert numbers == [2, *range(chain.head.number - 10, chain.head.number + 1)]

@@ -14,8 +14,8 @@ from hypothesis import HealthCheck, Phase, given, settings
 from schemathesis import GenerationMode
 
 from coordinator.api.guard import RateLimit, client_of
+from coordinator.database import StoreDamaged
 from coordinator.explorer.explorer import Explorer
-from coordinator.job_store import StoreDamaged
 from tests.coordinator.api.toy_explorer import Scene, ask, lived, scene
 
 V1 = "/api/v1"

@@ -20,6 +20,7 @@ from coordinator.api.app import create_app
 from coordinator.api.guard import RateLimit
 from coordinator.clock import Clock
 from coordinator.daemon import Health
+from coordinator.database import Place
 from coordinator.explorer.explorer import Explorer
 from coordinator.explorer.witness import Witness
 from coordinator.job_store import JobStore
@@ -61,8 +62,8 @@ class Scene:
 
 
 @contextmanager
-def scene(folder: Path, chain: ToyChain) -> Iterator[Scene]:
-    with JobStore(folder / "scene.sqlite", SOURCE) as store:
+def scene(folder: Path, chain: ToyChain, where: Place | None = None) -> Iterator[Scene]:
+    with JobStore(where or folder / "scene.sqlite", SOURCE) as store:
         witness = Witness(cast(Contracts, _NoContracts()), settings.load(), folder / "recomputed")
         made = Scene(chain, store, Explorer(lambda: store, lambda: clock_of(chain), SOURCE, witness))
         made.fill()

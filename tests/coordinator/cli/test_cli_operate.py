@@ -22,6 +22,7 @@ from coordinator import profiles
 from coordinator.cli.failures import ExitCode
 from coordinator.devnet import free_port
 from tests.coordinator.cli.conftest import PASSPHRASE, Chain, Cli, keep_key
+from tests.postgres_server import PASSWORD, Server
 
 PATIENCE = 90.0
 
@@ -137,6 +138,19 @@ def test_an_observing_coordinator_catches_up_once(cli: Cli, network: Chain, home
     assert ran.code == 0, ran.err
     assert ran.data["head"] is not None and ran.data["dispatched"] == 0
     assert list((home / "coordinator").glob("*.sqlite"))
+
+
+def test_a_coordinator_keeps_its_database_on_a_server_and_never_says_the_password(
+    cli: Cli, network: Chain, postgres: Server
+) -> None:
+    for url in (postgres.url("cli"), postgres.url("cli")):  # the second time it is there
+        ran = cli("coordinator", "--once", "--confirmations", 0, "--database", url, "--json")
+        assert ran.code == 0 and ran.data["head"] is not None, ran.err
+    assert postgres.execute("SELECT value FROM cli.identity WHERE name = 'oracle'") == [(network.deployment.oracle,)]
+    for wrong in (postgres.url("cli", password="wrong-" + PASSWORD), f"mysql://ada:{PASSWORD}@db/quorate"):
+        ran = cli("coordinator", "--once", "--database", wrong)
+        assert ran.code == ExitCode.BAD_INPUT and "QUORATE_DATABASE" in ran.err
+        assert PASSWORD not in ran.err + ran.out
 
 
 def test_a_corrupted_database_is_moved_aside_and_rebuilt(cli: Cli, network: Chain, tmp_path: Path) -> None:
