@@ -1,4 +1,4 @@
-"""Measure, print, and keep: python -m benchmarks [accuracy|gas|inference|merkle|pipeline|dashboard|zk …] [--json|--write …]."""
+"""Measure, print, and keep: python -m benchmarks [TABLE …] [--json|--write …]."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-TABLES = ("accuracy", "gas", "inference", "merkle", "pipeline", "dashboard", "zk")
+TABLES = ("accuracy", "gas", "inference", "merkle", "pipeline", "load", "catch_up", "dashboard", "zk")
 SNAPSHOT = Path(__file__).parent / "gas_snapshot.json"
 
 

@@ -142,7 +142,7 @@ class _Recorder:
         self._store, self._block, self._event = store, Block, Event
         self._number, self._time, self._jobs = 0, START, 0
         self._pending: list[tuple[Any, list[Any]]] = []
-        self._workers = [_address(number) for number in range(OPERATORS)]
+        self._workers = [address(number) for number in range(OPERATORS)]
         self._mine([("StakeDeposited", {"worker": worker, "amount": 100 * ETHER}) for worker in self._workers])
 
     def play(self, jobs: int, open_jobs: int) -> None:
@@ -158,7 +158,7 @@ class _Recorder:
     def job(self, *, is_open: bool = False) -> None:
         """One job's life: every fifth is disputed and refuted."""
         number, self._jobs = self._jobs, self._jobs + 1
-        for event in _life(number, self._workers, is_open):
+        for event in life(number, self._workers, is_open):
             self._mine([event])
         if len(self._pending) >= 500:  # as the watcher reads a chain that it catches up with
             self.record()
@@ -177,7 +177,7 @@ class _Recorder:
         self._pending.clear()
 
 
-def _life(number: int, workers: list[str], is_open: bool) -> Iterator[tuple[str, dict[str, Any]]]:
+def life(number: int, workers: list[str], is_open: bool) -> Iterator[tuple[str, dict[str, Any]]]:
     """The events of a job with a jury of three."""
     from contracts.job import Outcome, Terms, data_uri_hash
 
@@ -197,7 +197,7 @@ def _life(number: int, workers: list[str], is_open: bool) -> Iterator[tuple[str,
         response_window=60,
     )
     of = {"jobId": job_id}
-    created = {"requester": _address(10_000 + number % 100), "nonce": number, "terms": terms.as_tuple()}
+    created = {"requester": address(10_000 + number % 100), "nonce": number, "terms": terms.as_tuple()}
     yield "JobCreated", {**of, **created, "totalStake": OPERATORS * 100 * ETHER, "dataUri": uri}
     yield "Drawn", {**of, "seed": job_id[:8]}
     jury = [workers[(3 * number + place) % OPERATORS] for place in range(3)]
@@ -224,7 +224,7 @@ def _life(number: int, workers: list[str], is_open: bool) -> Iterator[tuple[str,
         yield "BountyReleased", {**of, "root": wrong, "refuter": jury[0], "amount": ETHER // 2}
 
 
-def _address(number: int) -> str:
+def address(number: int) -> str:
     from eth_utils.address import to_checksum_address
 
     return to_checksum_address(sha256(b"address %d" % number).digest()[:20])

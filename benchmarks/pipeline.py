@@ -19,6 +19,7 @@ from typing import Any, TypeVar
 
 import numpy as np
 
+from benchmarks import memory
 from contracts.job import Terms
 from contracts.merkle import MerkleTree
 from models import zoo
@@ -131,13 +132,7 @@ def _measured_work(folder: Path, terms: Terms) -> tuple[float, int]:
         before = time.process_time()
         _work(folder, terms, Path(work))
         seconds = time.process_time() - before
-    return seconds, _peak_memory()
-
-
-def _peak_memory() -> int:
-    """Bytes. Not getrusage: its ru_maxrss is at least what the parent had in memory when it started this process."""
-    status = dict(line.split(":", 1) for line in Path("/proc/self/status").read_text("ascii").splitlines())
-    return int(status["VmHWM"].removesuffix("kB")) * 1024
+    return seconds, memory.peak()
 
 
 def _bare(folder: Path, terms: Terms) -> float:

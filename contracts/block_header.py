@@ -1,4 +1,5 @@
-"""A block's header as its hash commits to it: what `draw` wants as proof of a seed block's prevrandao."""
+"""A block's header as its hash commits to it: what `draw` wants as proof of a seed block's prevrandao, and what makes a node's
+word on a block's time and parent worth as much as its hash."""
 
 from __future__ import annotations
 
@@ -22,7 +23,12 @@ _LATER = [
     ("excessBlobGas", True),
     ("parentBeaconBlockRoot", False),
     ("requestsHash", False),
+    ("blockAccessListHash", False),
+    ("slotNumber", True),
 ]
+_BESIDE = {"hash", "size", "totalDifficulty", "transactions", "uncles", "withdrawals"}
+"""What nodes say of a block that is not in its header."""
+_KNOWN = {*_BYTES, *_NUMBERS, *_REST, *(name for name, _ in _LATER), *_BESIDE}
 
 
 class HeaderMismatch(ChainError):
@@ -45,6 +51,18 @@ def encode(block: Mapping[str, Any]) -> bytes:
     if keccak(header) != _bytes(block["hash"]):
         raise HeaderMismatch(int(block["number"], 16))
     return header
+
+
+def check(block: Mapping[str, Any]) -> None:
+    """Raises HeaderMismatch where a block's fields, as eth_getBlockByNumber gives them, do not hash to its hash.
+
+    Blocks with fields that are not known here, as a later fork or another kind of chain has them, cannot be checked, and pass.
+    """
+    try:
+        encode(block)
+    except HeaderMismatch:
+        if block.keys() <= _KNOWN:
+            raise
 
 
 def fetch(endpoint: Endpoint, number: int) -> bytes:

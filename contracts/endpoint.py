@@ -8,7 +8,7 @@ would make it fetch URLs.
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any, NamedTuple, TypeAlias
 
@@ -23,6 +23,8 @@ from web3.types import BlockIdentifier, Nonce, RPCEndpoint, TxParams, Wei
 from contracts import errors, nodes
 from contracts.nodes import ANSWER_SECONDS, Nodes, Standing
 
+BATCH = 100
+"""Questions in one request at most: what providers that take several allow."""
 NOWHERE = Web3.to_checksum_address("0x" + "00" * 20)
 
 
@@ -136,6 +138,18 @@ class Endpoint:
         _ = self.chain_id
         return self._ask(method, list(params))
 
+    def ask_each(self, method: str, params: Sequence[Sequence[Any]]) -> list[Any]:
+        """As `ask` with each of the parameters, many in one request where the node takes that."""
+        _ = self.chain_id
+        results: list[Any] = []
+        for start in range(0, len(params), BATCH):
+            part = [list(one) for one in params[start : start + BATCH]]
+            answers = self._batch(method, part) if len(part) > 1 else []
+            for one, answer in zip(part, answers or [{}] * len(part), strict=True):
+                told = answer.get("result")
+                results.append(self._ask(method, one) if told is None else told)
+        return results
+
     def simulate(self, call: Call, sender: ChecksumAddress = NOWHERE, block: BlockIdentifier = "latest") -> bytes:
         """What the call returns at the state after `block`; sends nothing. Raises errors.Reverted, NoContract."""
         self._require_code(call)
@@ -187,6 +201,13 @@ class Endpoint:
         ):
             raise errors.decode(data or b"")
         raise Rejected(method, message)
+
+    def _batch(self, method: str, params: list[list[Any]]) -> list[dict[str, Any]]:
+        if not isinstance(self.web3.provider, Nodes):
+            return []
+        with self.reaching():
+            answers = self.web3.provider.make_batch(method, params)
+        return [{**answer} for answer in answers] if all(isinstance(one, dict) for one in answers) else []
 
     def _require_code(self, call: Call) -> None:
         # a call of an address without code succeeds and does nothing: on the wrong network that would look like success

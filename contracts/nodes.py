@@ -75,6 +75,7 @@ class Node:
         self.chain_id: int | None = None
         self.why = ""
         self.rests_until = 0.0
+        self.takes_batches = True
         self._failures = 0
         retry = ExceptionRetryConfiguration(
             errors=(requests.ConnectionError, requests.Timeout), retries=3 if is_alone else 1, backoff_factor=0.125
@@ -88,6 +89,13 @@ class Node:
     def ask(self, method: str, params: Any) -> RPCResponse:
         """Its answer. Raises what requests raises, NodesDisagree never."""
         return self._provider.make_request(RPCEndpoint(method), params)
+
+    def ask_batch(self, method: str, params: Sequence[Any]) -> list[RPCResponse]:
+        """Its answers in order, of one request. Raises what requests raises, ValueError where it takes no batches."""
+        answers = self._provider.make_batch_request([(RPCEndpoint(method), one) for one in params])
+        if not isinstance(answers, list) or len(answers) != len(params):
+            raise ValueError("it takes no batches")
+        return answers
 
     def glance(self, method: str, *params: Any) -> Any:
         """The result of a short question. Raises what requests raises, ValueError where there is none."""
@@ -166,6 +174,24 @@ class Nodes(BaseProvider):
             return self._tell_all(method, params)
         node, answer = self._ask_fit(method, params)
         return self._witnessed(node, answer, method, params) if method in WITNESSED else answer
+
+    def make_batch(self, method: str, params: Sequence[Any]) -> list[RPCResponse]:
+        """The answers of the first fit node in order; none where it does not take that many at once, or has no answer at all.
+
+        Of what no second node is asked. Raises NodesDisagree, and what requests raises where no node answers.
+        """
+        assert method not in WITNESSED
+        if len(self._nodes) > 1:
+            self._survey_if_due()
+        node = self._in_turn()[0]
+        if not node.takes_batches:
+            return []
+        try:
+            return node.ask_batch(method, params)
+        except Failure as error:
+            node.takes_batches = False
+            log.info("%s: one at a time from now on (%s)", node.shown, type(error).__name__)
+            return []
 
     def is_connected(self, show_traceback: bool = False) -> bool:
         """Whether any node answers."""

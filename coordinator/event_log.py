@@ -9,6 +9,7 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Any, cast
 
 from eth_abi import decode as abi_decode
@@ -101,6 +102,11 @@ _SIGNATURES = {
 }
 
 
+def is_known(log: Mapping[str, Any]) -> bool:
+    """Whether a log, as eth_getLogs gives it, is an event of the oracle's."""
+    return bool(log["topics"]) and bytes(HexBytes(log["topics"][0])) in _SIGNATURES
+
+
 def decode(log: Mapping[str, Any], time: int) -> Event | None:
     """The event in a log as eth_getLogs gives it (hex strings); None if it is none of the oracle's.
 
@@ -110,9 +116,8 @@ def decode(log: Mapping[str, Any], time: int) -> Event | None:
     signature = _SIGNATURES.get(topics[0]) if topics else None
     if signature is None:
         return None
-    values = [
-        abi_decode([kind], topic)[0] for (_, kind), topic in zip(signature.indexed, topics[1:], strict=True)
-    ] + list(abi_decode([kind for _, kind in signature.plain], bytes(HexBytes(log["data"]))))
+    values = [_of_topic(kind, topic) for (_, kind), topic in zip(signature.indexed, topics[1:], strict=True)]
+    values += abi_decode([kind for _, kind in signature.plain], bytes(HexBytes(log["data"])))
     named = list(zip((*signature.indexed, *signature.plain), values, strict=True))
     left_out = _LEFT_OUT.get(signature.name, set())
     args = {name: _plain(name, kind, value) for (name, kind), value in named if name not in left_out}
@@ -139,15 +144,28 @@ def args_from_json(text: str) -> dict[str, Any]:
     return {name: _tuples(value) for name, value in decoded.items()}
 
 
+def _of_topic(kind: str, topic: bytes) -> Any:
+    """An indexed argument. Those of most events by hand: a chain's whole past is read when a database is new."""
+    if len(topic) != 32:
+        raise ValueError(f"a topic has 32 bytes, not {len(topic)}")
+    if kind == "bytes32":
+        return topic
+    return abi_decode([kind], topic)[0] if kind != "address" else _checksummed("0x" + topic[12:].hex())
+
+
+_checksummed = lru_cache(maxsize=4096)(to_checksum_address)
+"""The same few addresses act again and again."""
+
+
 def _plain(name: str, kind: str, value: Any) -> Any:
     if kind == "address":
-        return to_checksum_address(value)
+        return _checksummed(value)
     if kind == "address[]":
-        return tuple(map(to_checksum_address, value))
+        return tuple(map(_checksummed, value))
     if name == "dataUri":
         return bytes(value).decode("utf-8", "backslashreplace")
     if kind.startswith("("):
-        return tuple(to_checksum_address(v) if isinstance(v, str) else v for v in value)
+        return tuple(_checksummed(v) if isinstance(v, str) else v for v in value)
     return value
 
 

@@ -138,10 +138,7 @@ class JobStore:
             if created:
                 connection.execute(sql.insert(tables.jobs), [_job_row(event) for event in created])
             job_index.enter(connection, events, before)
-            for job_id in changed:
-                connection.execute(
-                    sql.update(tables.jobs).where(tables.jobs.c.job_id == job_id).values(closed_block=None)
-                )
+            self._mark_closed(connection, dict.fromkeys(changed))
             first = cursor.number - RECENT_BLOCKS if cursor else 0  # what is older was pruned before
             old = tables.blocks.c.number.between(first, blocks[-1].number - RECENT_BLOCKS - 1)
             is_kept = sql.exists().where(tables.events.c.block == tables.blocks.c.number)
@@ -279,6 +276,15 @@ class JobStore:
         return found
 
     @_guarded
+    def places(self, first: int) -> set[tuple[int, int]]:
+        """(block, log index) of every event from block `first` on."""
+        table = tables.events
+        return {
+            (row.block, row.log_index)
+            for row in self._all(sql.select(table.c.block, table.c.log_index).where(table.c.block >= first))
+        }
+
+    @_guarded
     def jobs_between(self, requester: ChecksumAddress, worker: ChecksumAddress) -> list[bytes]:
         """The ids of a requester's jobs in which a worker took seats, oldest first."""
         made, took = (_of_actor(name, actor) for name, actor in (("JobCreated", requester), ("Committed", worker)))
@@ -374,12 +380,16 @@ class JobStore:
         if not blocks:
             return
         with self._engine.begin() as connection:
-            for job_id, number in blocks.items():
-                connection.execute(
-                    sql.update(tables.jobs).where(tables.jobs.c.job_id == job_id).values(closed_block=number)
-                )
+            self._mark_closed(connection, blocks)
         for job_id in blocks:
             del self._views[job_id]
+
+    def _mark_closed(self, connection: sql.Connection, blocks: Mapping[bytes, int | None]) -> None:
+        """By id, the block from which on nothing is left to happen; None where something is."""
+        if blocks:
+            which = tables.jobs.c.job_id == sql.bindparam("which")
+            rows = [{"which": job_id, "closed_block": number} for job_id, number in blocks.items()]
+            connection.execute(sql.update(tables.jobs).where(which), rows)
 
     def _stakes(self) -> dict[str, list[tuple[int, int]]]:
         if self._bonded is None:

@@ -19,6 +19,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 import redis
 from eth_utils import to_checksum_address
@@ -59,18 +60,22 @@ class Topology:
     folder: Path
     operators: Sequence[str] = OPERATORS
     chain_port: int = 8545
+    chain: str = "py-evm"
+    """Which kind of development chain."""
+    block_time: float = 1.0
     redis_server: str = "redis-server"
     ports: Mapping[str, int] = field(default_factory=dict)
     """Of the dashboard, of each Redis, and of each coordinator's and signer's monitoring, by process."""
 
     @classmethod
-    def at(cls, folder: Path, operators: Sequence[str] = OPERATORS, chain_port: int = 8545) -> Topology:
+    def at(cls, folder: Path, operators: Sequence[str] = OPERATORS, chain_port: int = 8545, **more: Any) -> Topology:
         """A topology with ports of its own. Raises FileNotFoundError where there is no Redis."""
         server = shutil.which("redis-server")
         if server is None:
             raise FileNotFoundError("redis-server is not installed: each operator needs its own (Debian: redis-server)")
         names = ["dashboard", *(f"{one}-{role}" for one in operators for role in ("redis", "coordinator", "signer"))]
-        return cls(folder, tuple(operators), chain_port or free_port(), server, {name: free_port() for name in names})
+        ports = {name: free_port() for name in names}
+        return cls(folder, tuple(operators), chain_port or free_port(), redis_server=server, ports=ports, **more)
 
     @property
     def deployment(self) -> Path:
@@ -95,7 +100,16 @@ class Topology:
 
     def processes(self) -> Iterator[Process]:
         """All of them, in the order in which they are started."""
-        arguments = ["--port", str(self.chain_port), "--deploy", "--deployment-file", str(self.deployment)]
+        arguments = [
+            "--chain",
+            self.chain,
+            "--block-time",
+            str(self.block_time),
+            "--port",
+            str(self.chain_port),
+            "--deploy",
+        ]
+        arguments += ["--deployment-file", str(self.deployment)]
         home = {"QUORATE_HOME": str(self.folder / "home")}
         yield Process("chain", _quorate("devnet", *arguments), home, self._is_deployed)
         settings = {

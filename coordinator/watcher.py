@@ -1,30 +1,37 @@
 """Reads the oracle's events from a node into the job store, up to the confirmed block.
 
 Nodes do not announce what a reorganisation removed, lag behind each other and prune: so every recorded block is remembered
-by hash, parent hashes must chain, each log must be in the block that the header names, and the range's end must still be
-there after its logs were read. What does not fit raises, and the next cycle looks again.
+by hash, which its time and its parent must hash to, parent hashes must chain, each log must be in the block that the header
+names, and the range's end must still be there after its logs were read. What does not fit raises, and the next cycle looks
+again. Nothing but asking again shows that a node left logs out, so the recent past is read anew now and then.
 """
 
 from __future__ import annotations
 
 import logging
+import time
 from bisect import bisect_right
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import Any
 
 from eth_abi.exceptions import DecodingError
 from hexbytes import HexBytes
 
+from contracts import block_header
 from contracts.endpoint import ChainError, ChainUnreachable, Endpoint, NoContract, Rejected, WrongChain
 from coordinator.clock import Clock
-from coordinator.event_log import Block, Event, decode
+from coordinator.event_log import Block, Event, decode, is_known
 from coordinator.job_store import JobStore
 
 log = logging.getLogger(__name__)
 
 MOST_BLOCKS = 2000
 """Blocks of one eth_getLogs at most; fewer where the node refuses that many."""
+RECHECK_SECONDS = 30.0
+"""How often the recent past is read anew."""
+RECHECKED_BLOCKS = 512
+"""How many blocks that is at most."""
 LINKED_BLOCKS = 64
 """Up to this many blocks each header is fetched and must name the one before; longer ranges are history."""
 
@@ -57,13 +64,21 @@ class Watcher:
     """Follows one oracle through one endpoint. Not for several threads."""
 
     def __init__(
-        self, endpoint: Endpoint, store: JobStore, *, confirmations: int, most_blocks: int = MOST_BLOCKS
+        self,
+        endpoint: Endpoint,
+        store: JobStore,
+        *,
+        confirmations: int,
+        most_blocks: int = MOST_BLOCKS,
+        clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self.endpoint = endpoint
         self.store = store
         self.confirmations = confirmations
         self._most_blocks = most_blocks
         self._span = most_blocks
+        self._now = clock
+        self._rechecked_at = clock()
 
     def catch_up(self, stopping: Callable[[], bool] = lambda: False) -> Clock:
         """Record everything up to the head less the confirmations, a range at a time until `stopping`.
@@ -73,6 +88,7 @@ class Watcher:
         """
         head = self._block("latest")
         self._rewind_to_common_ancestor(head)
+        self._recheck_if_due()
         target = head.number - self.confirmations
         cursor = self.store.cursor()
         if cursor is None and self._next_number(cursor) <= target:
@@ -103,6 +119,30 @@ class Watcher:
         self._require_same_chain()  # the node behind the URL may be another one by now
         log.warning("the chain was reorganised below block %d: going back to block %d", known[-1][0], ancestor)
         self.store.rewind(ancestor)
+
+    def _recheck_if_due(self) -> None:
+        """Go back to before whatever a node left out of its logs, or put into them, when it was first asked."""
+        cursor = self.store.cursor()
+        if cursor is None or self._now() < self._rechecked_at + RECHECK_SECONDS:
+            return
+        self._rechecked_at = self._now()
+        count = min(RECHECKED_BLOCKS, self._span)
+        first = max(self.store.source.first_block, cursor.number - count + 1)
+        try:
+            logs = self._logs(first, cursor.number)
+        except Rejected as refusal:
+            log.warning("the recent past was not read anew: %s", refusal)
+            return
+        told, known = {place for place, given in logs.items() if is_known(given)}, self.store.places(first)
+        if differing := told ^ known:
+            block, _ = min(differing)
+            log.error(
+                "the node tells of %d logs where it told of %d: reading again from block %d",
+                len(told),
+                len(known),
+                block,
+            )
+            self.store.rewind(block - 1)
 
     def _is_on_chain(self, number: int, known_hash: bytes, head: Block) -> bool:
         return number <= head.number and self._block(number).hash == known_hash
@@ -140,12 +180,11 @@ class Watcher:
 
     def _read(self, cursor: Block | None, first: int, last: int) -> tuple[list[Block], list[Event]]:
         linked = last - first < LINKED_BLOCKS
-        blocks = {number: self._block(number) for number in (range(first, last + 1) if linked else (last,))}
+        blocks = self._blocks(range(first, last + 1) if linked else (last,))
         if linked:
             _check_links(cursor, [blocks[number] for number in sorted(blocks)])
         logs = self._logs(first, last)
-        for number in sorted({number for number, _ in logs} - blocks.keys()):
-            blocks[number] = self._block(number)
+        blocks |= self._blocks({number for number, _ in logs} - blocks.keys())
         events = [event for place in sorted(logs) if (event := _event_of(logs[place], blocks[place[0]])) is not None]
         # whatever was reorganised meanwhile took the range's end with it, and a longer range's beginning is checked too
         if self._block(last).hash != blocks[last].hash:
@@ -159,19 +198,12 @@ class Watcher:
 
     def _block(self, which: int | str) -> Block:
         param = hex(which) if isinstance(which, int) else which
-        given = self.endpoint.ask("eth_getBlockByNumber", param, False)
-        if given is None:
-            raise NodeBehind(which if isinstance(which, int) else 0)
-        with _parsing(f"block {which}"):
-            block = Block(
-                int(given["number"], 16),
-                bytes(HexBytes(given["hash"])),
-                bytes(HexBytes(given["parentHash"])),
-                int(given["timestamp"], 16),
-            )
-            if isinstance(which, int) and block.number != which:
-                raise ValueError(f"it gave block {block.number}")
-            return block
+        return _block_of(which, self.endpoint.ask("eth_getBlockByNumber", param, False))
+
+    def _blocks(self, wanted: Iterable[int]) -> dict[int, Block]:
+        numbers = sorted(wanted)
+        given = self.endpoint.ask_each("eth_getBlockByNumber", [(hex(number), False) for number in numbers])
+        return {number: _block_of(number, one) for number, one in zip(numbers, given, strict=True)}
 
     def _logs(self, first: int, last: int) -> dict[tuple[int, int], Mapping[str, Any]]:
         """The oracle's raw logs by (block, log index)."""
@@ -184,6 +216,22 @@ class Watcher:
             if any(not first <= number <= last for number, _ in logs):
                 raise ValueError("it gave logs of other blocks")
             return logs
+
+
+def _block_of(which: int | str, given: Any) -> Block:
+    if given is None:
+        raise NodeBehind(which if isinstance(which, int) else 0)
+    with _parsing(f"block {which}"):
+        block = Block(
+            int(given["number"], 16),
+            bytes(HexBytes(given["hash"])),
+            bytes(HexBytes(given["parentHash"])),
+            int(given["timestamp"], 16),
+        )
+        if isinstance(which, int) and block.number != which:
+            raise ValueError(f"it gave block {block.number}")
+        block_header.check(given)
+        return block
 
 
 def _event_of(given: Mapping[str, Any], block: Block) -> Event | None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import gc
 import importlib.util
 import os
 import sys
@@ -16,7 +15,7 @@ import typer
 from coordinator.cli.context import Setup
 from coordinator.cli.failures import ExitCode, Refusal
 from coordinator.cli.operate import DATABASE_HELP, Confirmations, coordinator_settings, shared_settings
-from coordinator.cli.serving import log_progress, until_stopped
+from coordinator.cli.serving import collect_rarely, log_progress, until_stopped
 
 if TYPE_CHECKING:
     import socket
@@ -90,8 +89,7 @@ def dashboard(
             watching = {"oracle": setup.deployment.oracle, "database": str(daemon.settings.database)}
             setup.out.record({"url": url, "api": f"{url}/api/v1/overview", **watching})
             sys.stdout.flush()
-            gc.collect()
-            gc.freeze()  # modules and models stay: the collector, for which every page waits, need not look at them again
+            collect_rarely()
             daemon.run(stop)
 
 

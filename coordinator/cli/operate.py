@@ -15,7 +15,7 @@ from coordinator.cli import companions
 from coordinator.cli.companions import Companion
 from coordinator.cli.context import Setup, parse_address
 from coordinator.cli.failures import ExitCode, Refusal
-from coordinator.cli.serving import log_progress, until_stopped
+from coordinator.cli.serving import collect_rarely, log_progress, until_stopped
 
 if TYPE_CHECKING:
     from coordinator.settings import CoordinatorSettings
@@ -101,6 +101,7 @@ def coordinator(
     log_progress()
     _ = setup.endpoint.chain_id  # a wrong URL is said now, not retried for ever
     daemon = Daemon(settings)
+    collect_rarely()
     try:
         if once:
             daemon.cycle()

@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import gc
 import logging
 import signal
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
+
+COLLECT_AFTER = 50_000
+"""New objects: a chain's past is read a fifth faster so."""
 
 
 @contextmanager
@@ -30,3 +34,11 @@ def log_progress() -> None:
     if not logging.getLogger().isEnabledFor(logging.DEBUG):
         # what it warns of for memory:// is that no host was named: there is none, and a broker's failures are raised
         logging.getLogger("kombu.connection").setLevel(logging.ERROR)
+
+
+def collect_rarely() -> None:
+    """Call it once everything is loaded: modules and models stay, and the garbage collector, for which everything waits, need
+    not look at them again, nor at what is new each time that 700 objects were made."""
+    gc.collect()
+    gc.freeze()
+    gc.set_threshold(COLLECT_AFTER, *gc.get_threshold()[1:])

@@ -9,6 +9,7 @@ import typer
 
 from coordinator.cli.context import Setup
 from coordinator.cli.failures import ExitCode, Refusal
+from coordinator.cli.networks import ChainKind
 from coordinator.cli.serving import log_progress, until_stopped
 
 
@@ -19,6 +20,7 @@ def up(
     ] = None,
     operators: Annotated[int, typer.Option(min=1, max=5, help="How many, of ada, ben, cyd, dan, eve.")] = 5,
     port: Annotated[int, typer.Option(min=0, max=65535, help="The chain's; 0 takes a free one.")] = 8545,
+    chain: Annotated[ChainKind, typer.Option(help="auto takes anvil if it is there.")] = ChainKind.PY_EVM,
 ) -> None:
     """Run a development chain, the dashboard and operators with four processes each, until Ctrl-C.
 
@@ -29,7 +31,9 @@ def up(
     log_progress()
     with until_stopped() as stop:
         try:
-            made = topology.Topology.at((folder or setup.home / "up").absolute(), topology.OPERATORS[:operators], port)
+            made = topology.Topology.at(
+                (folder or setup.home / "up").absolute(), topology.OPERATORS[:operators], port, chain=chain.value
+            )
             with topology.running(made) as running:
                 setup.out.record(
                     {

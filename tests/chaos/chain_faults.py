@@ -266,6 +266,7 @@ for _name, _behaviour in {
     "all nodes hang": _hanging,
     "all nodes slow": _after(1.0),
     "all nodes lag": _lagging,
+    "all nodes hide events": _without_logs,
     "all nodes lie about state": _false_states,
     "all nodes lie about the time": _late_clock,
 }.items():

@@ -13,8 +13,8 @@ from typing import Any
 
 import urllib3
 
-Answer = dict[str, Any] | int | str
-"""A JSON-RPC answer, an HTTP status to fail with, or a page of text."""
+Answer = dict[str, Any] | list[Any] | int | str
+"""A JSON-RPC answer, those of a batch, an HTTP status to fail with, or a page of text."""
 Fault = Callable[[list[Any], Callable[[], dict[str, Any]]], Answer]
 """Given the parameters and a way to ask the chain, what the node answers."""
 Behaviour = Callable[[str, list[Any], Callable[..., dict[str, Any]]], Answer]
@@ -42,6 +42,10 @@ class FaultyNode:
         self.upstream = upstream
         self.faults: dict[str, Fault] = {}
         self.behaviour: Behaviour | None = None
+        self.batches = 0
+        """How many requests of several questions came."""
+        self.batch_refusal: Answer | None = None
+        """What these are answered with, if not each of their questions."""
         self.seen: deque[tuple[str, list[Any]]] = deque(maxlen=REMEMBERED)
         self._pool = urllib3.PoolManager(maxsize=16, timeout=30)
         self._server = _Server(("127.0.0.1", 0), self._responder())
@@ -57,6 +61,12 @@ class FaultyNode:
 
     def answer(self, body: bytes) -> Answer:
         request = json.loads(body)
+        if isinstance(request, list):
+            self.batches += 1
+            if self.batch_refusal is not None:
+                return self.batch_refusal
+            answers = [self.answer(json.dumps(one).encode()) for one in request]
+            return next((one for one in answers if not isinstance(one, dict)), answers)
         method, given = request["method"], request.get("params", [])
         self.seen.append((method, given))
 

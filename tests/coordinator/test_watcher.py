@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -11,6 +11,7 @@ import pytest
 from eth_utils import keccak
 
 from contracts import tally as tallies
+from contracts.block_header import HeaderMismatch
 from contracts.commitment import DATA_UNAVAILABLE, Seat, digest_of, tag_of
 from contracts.disputes import Audit, Node
 from contracts.endpoint import ChainUnreachable, Endpoint, NoContract, Rejected, WrongChain
@@ -19,7 +20,7 @@ from contracts.job import Execution, Job, Outcome, data_uri_hash
 from coordinator import watcher as watching
 from coordinator.job_store import JobStore, Source
 from coordinator.job_view import JobView
-from coordinator.watcher import ChainMoved, NodeBehind, NodeMisanswers, Watcher
+from coordinator.watcher import RECHECK_SECONDS, ChainMoved, NodeBehind, NodeMisanswers, Watcher
 from tests.contracts.faulty_node import FaultyNode, faulty_node, once
 from tests.coordinator.oracle_chain import STEPWISE_GAS_LIMIT, OracleChain, oracle_chain
 
@@ -398,7 +399,9 @@ def test_headers_that_do_not_chain_are_refused(chain: OracleChain, store: JobSto
 
     def orphan(given: list[Any], ask: Any) -> Any:
         answer = ask()
-        return answer if given[0] == "latest" else {"result": {**answer["result"], "parentHash": "0x" + "cd" * 32}}
+        # of a fork that is not known here: else it would be noticed that they do not hash to their hash
+        other = {"parentHash": "0x" + "cd" * 32, "newHash": "0x" + "ef" * 32}
+        return answer if given[0] == "latest" else {"result": {**answer["result"], **other}}
 
     node.faults["eth_getBlockByNumber"] = orphan
     with pytest.raises(ChainMoved):
@@ -489,7 +492,8 @@ def test_another_chain_behind_the_same_url_does_not_empty_the_projection(
     watcher = watch(chain, store, url=node.url)
     job = chain.create()
     watcher.catch_up()
-    other = {"number": "0xffff", "hash": "0x" + "01" * 32, "parentHash": "0x" + "02" * 32, "timestamp": "0x1"}
+    given = {**chain.endpoint.ask("eth_getBlockByNumber", "latest", False), "l1BlockNumber": "0x1"}
+    other = {**given, "number": "0xffff", "hash": "0x" + "01" * 32, "parentHash": "0x" + "02" * 32, "timestamp": "0x1"}
     node.faults["eth_getBlockByNumber"] = lambda given, _: {
         "result": {**other, "number": "0xffff" if given[0] == "latest" else given[0]}
     }
@@ -497,6 +501,111 @@ def test_another_chain_behind_the_same_url_does_not_empty_the_projection(
     with pytest.raises(WrongChain):
         watcher.catch_up()
     assert store.view(chain.job_id(job)) is not None
+
+
+def test_a_time_that_is_not_the_hashs_is_never_recorded(chain: OracleChain, store: JobStore, node: FaultyNode) -> None:
+    """It would stay when the node is right again, and a window that seems open for a day longer costs the seat."""
+    job = chain.create()
+
+    def a_day_ahead(_: Any, ask: Callable[[], Any]) -> Any:
+        said = ask()
+        said["result"]["timestamp"] = hex(int(said["result"]["timestamp"], 16) + 86_400)
+        return said
+
+    watcher = watch(chain, store, url=node.url)
+    node.faults["eth_getBlockByNumber"] = a_day_ahead
+    with pytest.raises(HeaderMismatch):
+        watcher.catch_up()
+    assert store.cursor() is None
+    node.faults.clear()
+    agree(chain, watcher, job)
+
+
+def test_headers_of_a_fork_that_is_not_known_here_are_read_all_the_same(
+    chain: OracleChain, store: JobStore, node: FaultyNode
+) -> None:
+    """They hash to something else with what we know of them: no seat shall be lost by that."""
+    job = chain.create()
+
+    def newer(_: Any, ask: Callable[[], Any]) -> Any:
+        said = ask()
+        said["result"] |= {"mixHash": "0x" + "77" * 32, "somethingHash": "0x" + "88" * 32}
+        return said
+
+    node.faults["eth_getBlockByNumber"] = newer
+    agree(chain, watch(chain, store, url=node.url), job)
+
+
+@pytest.mark.parametrize("lie", ["left out", "made up"])
+def test_what_a_node_left_out_or_made_up_is_noticed_once_it_tells_the_truth(
+    lie: str, chain: OracleChain, store: JobStore, node: FaultyNode, caplog: pytest.LogCaptureFixture
+) -> None:
+    now = [0.0]
+    watcher = watch(chain, store, url=node.url, clock=lambda: now[0])
+    watcher.catch_up()
+    job = chain.create()
+    chain.send(0, chain.contracts.oracle.deposit(chain.seat_stake))
+
+    def twice(_: Any, ask: Callable[[], Any]) -> Any:
+        said = ask()
+        again = {**said["result"][-1], "logIndex": "0x50"}  # the deposit
+        said["result"].append(again)
+        return said
+
+    node.faults["eth_getLogs"] = twice if lie == "made up" else lambda *_: {"result": []}
+    watcher.catch_up()
+    node.faults.clear()
+    chain.mine(3)
+    wrong = [event.name for event in store.history()]
+    watcher.catch_up()
+    assert [event.name for event in store.history()] == wrong  # it is not looked for all the time
+    now[0] += RECHECK_SECONDS
+    assert agree(chain, watcher, job).job == job
+    assert "reading again from block" in caplog.text
+    fresh = chain_events(chain)
+    assert [(event.block, event.log_index) for event in store.history()] == fresh
+    now[0] += RECHECK_SECONDS
+    caplog.clear()
+    watcher.catch_up()
+    assert not caplog.text
+
+
+def test_a_node_that_will_not_tell_the_past_anew_is_read_on(
+    chain: OracleChain, store: JobStore, node: FaultyNode
+) -> None:
+    now = [0.0]
+    watcher = watch(chain, store, url=node.url, clock=lambda: now[0])
+    watcher.catch_up()
+    now[0] += RECHECK_SECONDS
+    job = chain.create()
+    node.faults["eth_getLogs"] = once(lambda *_: {"error": {"code": -32005, "message": "query returned too many"}})
+    agree(chain, watcher, job)
+
+
+@pytest.mark.parametrize("refusal", [400, {"error": {"code": -32600, "message": "no batches here"}}, "<html>"])
+def test_many_headers_are_asked_for_at_once_and_one_by_one_of_a_node_that_takes_no_batches(
+    refusal: Any, chain: OracleChain, store: JobStore, node: FaultyNode
+) -> None:
+    job = chain.create()
+    chain.mine(20)
+    watch(chain, store, url=node.url).catch_up()
+    assert node.batches == 1
+    batched = store.known_blocks()
+    node.batch_refusal = refusal
+    store.rewind(0)
+    watcher = watch(chain, store, url=node.url)
+    agree(chain, watcher, job)
+    assert store.known_blocks() == batched
+    store.rewind(0)
+    watcher.catch_up()
+    assert node.batches == 2  # and not asked for another
+
+
+def chain_events(chain: OracleChain) -> list[tuple[int, int]]:
+    """The places of all the oracle's logs, as the chain itself tells them."""
+    wanted = {"address": chain.deployment.oracle, "fromBlock": hex(chain.deployment.block), "toBlock": "latest"}
+    logs = chain.endpoint.ask("eth_getLogs", wanted)
+    return [(int(one["blockNumber"], 16), int(one["logIndex"], 16)) for one in logs]
 
 
 def test_a_data_uri_that_is_no_text_stops_nothing(chain: OracleChain, store: JobStore) -> None:

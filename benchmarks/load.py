@@ -1,0 +1,231 @@
+"""Five operators on one machine, each four processes of its own, on anvil: quiet, with a few jobs, and with 1,000 open at once.
+
+The operators are those of `quorate up`. Latency is counted in blocks, from the first in which a duty can be in a block: one
+confirmation is waited for, blocks come every six seconds. Under load they come every second, each job has one seat and 16
+rows of its own, and an operator has the 24 lanes that the protocol gives it, so that the jobs wait for one another.
+"""
+
+from __future__ import annotations
+
+import sys
+import tempfile
+import time
+from bisect import bisect_left
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import ExitStack, contextmanager
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from benchmarks import memory
+from contracts.deployment import Contracts, Deployment
+from contracts.endpoint import Endpoint
+from contracts.job import Job, Outcome, Terms, challenge_end, data_uri_hash, seed_block
+from contracts.merkle import MerkleTree, input_leaf
+from contracts.stake import LANES
+from contracts.transactor import Transactor
+from coordinator.devnet import dev_keys, find_anvil
+from coordinator.event_log import Event
+from coordinator.job_store import JobStore, Source
+from coordinator.job_view import JobView
+from coordinator.topology import OPERATORS, Running, Topology, running
+from coordinator.watcher import Watcher
+from models import zoo
+from models.program import compile_network, model_id
+
+JOBS = 1000
+ROWS = 16
+REWARD = 10**17
+CONFIRMATIONS = 1
+"""As `quorate up` sets it."""
+LATENCY_BLOCK = 6.0
+LATENCY_JOBS = 6
+LATENCY_SEATS = 5
+SETTLING_SECONDS = 20.0
+"""Until processes that were started do nothing more."""
+WINDOWS = {"commit_window": 1200, "reveal_window": 300, "challenge_window": 60, "response_window": 20}
+LONGEST = 3000.0
+"""Seconds after which the jobs count as lost."""
+
+
+def measure() -> list[dict[str, Any]]:
+    """The rows {"name", "value", "unit"} of this table; none where anvil or Redis is missing. Takes some forty minutes."""
+    if find_anvil() is None:
+        sys.stderr.write("load: there is no anvil: npm install --prefix .tools @foundry-rs/anvil\n")
+        return []
+    with tempfile.TemporaryDirectory() as name:
+        return [*_quiet(Path(name) / "quiet"), *_loaded(Path(name) / "loaded")]
+
+
+def _row(name: str, value: float, unit: str) -> dict[str, Any]:
+    return {"name": f"load/{name}", "value": value, "unit": unit}
+
+
+class _Market:
+    """The requester, and an observer of the chain."""
+
+    def __init__(self, topology: Topology, stack: ExitStack) -> None:
+        deployment = Deployment.load(topology.deployment)
+        self.contracts = Contracts(Endpoint(topology.rpc_url), deployment)
+        *operators, requester = dev_keys(len(OPERATORS) + 1)  # in the order in which the secrets are written
+        self.requester = Transactor(topology.rpc_url, requester)
+        network = zoo.load("wine-grading").network
+        program = compile_network(network)
+        self._model, self._row_length = model_id(program), network.row_length
+        self.requester.send(self.contracts.registry.register([], program))
+        least = self.contracts.oracle.min_seat_stake(self._model, ROWS)
+        self.seat_stake = -(-2 * least // 10**9) * 10**9  # stake comes in whole gwei
+        for key in operators:
+            deposit = self.contracts.oracle.deposit((LANES + 6) * self.seat_stake)
+            Transactor(topology.rpc_url, key).send(deposit)
+        source = Source(deployment.chain_id, deployment.oracle, deployment.block)
+        self.store = stack.enter_context(JobStore(topology.folder / "observer.sqlite", source))
+        self.watcher = Watcher(self.contracts.endpoint, self.store, confirmations=0)
+        self._data, self._jobs = topology.folder / "data", 0
+        self.processes: Running
+
+    def create(self, count: int, seats: int, windows: dict[str, int]) -> list[bytes]:
+        """So many jobs, sent without waiting in between; their ids."""
+        made = [self._job(seats, windows) for _ in range(count)]
+        self.requester.send_many([self.contracts.oracle.create_job(job.nonce, job.terms, uri) for job, uri in made])
+        deployment = self.contracts.deployment
+        return [job.id(deployment.chain_id, deployment.oracle) for job, _ in made]
+
+    def _job(self, seats: int, windows: dict[str, int]) -> tuple[Job, str]:
+        self._jobs += 1
+        rows = np.random.default_rng(self._jobs).integers(0, 256, (ROWS, self._row_length), np.uint8)
+        path = self._data / f"{self._jobs}.rows"
+        path.write_bytes(rows.tobytes())
+        terms = Terms(
+            model_id=self._model,
+            data_root=MerkleTree([input_leaf(row.tobytes()) for row in rows]).root,
+            data_uri_hash=data_uri_hash(path.as_uri()),
+            item_count=ROWS,
+            seats=seats,
+            quorum=seats // 2 + 1,
+            seat_stake=self.seat_stake,
+            reward=REWARD,
+            **windows,  # type: ignore[arg-type]
+        )
+        return Job(self.requester.sender, self._jobs, terms), path.as_uri()
+
+    def views(self, ids: Sequence[bytes]) -> list[JobView]:
+        """The jobs as the chain has them now."""
+        self.watcher.catch_up()
+        found = [self.store.view(job_id) for job_id in ids]
+        return [view for view in found if view is not None]
+
+    def until_settled(self, ids: Sequence[bytes], look: Callable[[list[JobView]], None] = lambda _: None) -> None:
+        """Wait for all of them, as long as LONGEST."""
+        end = time.monotonic() + LONGEST
+        while time.monotonic() < end:
+            views = self.views(ids)
+            look(views)
+            if all(view.state.outcome is not Outcome.OPEN for view in views):
+                return
+            time.sleep(2.0)
+
+
+@contextmanager
+def _market(folder: Path, block_time: float) -> Iterator[_Market]:
+    topology = Topology.at(folder, chain_port=0, chain="anvil", block_time=block_time)
+    with ExitStack() as stack:
+        processes = stack.enter_context(running(topology))
+        market = _Market(topology, stack)
+        market.processes = processes
+        yield market
+
+
+# ---- Quiet, and with a few jobs ----
+
+
+def _quiet(folder: Path) -> list[dict[str, Any]]:
+    with _market(folder, LATENCY_BLOCK) as market:
+        time.sleep(SETTLING_SECONDS)
+        pids = market.processes.pids
+        own = {pid for name, pid in pids.items() if name.startswith(f"{OPERATORS[0]}-")}
+        idle = memory.together(own)
+        ids: list[bytes] = []
+        for _ in range(LATENCY_JOBS):
+            ids += market.create(1, LATENCY_SEATS, {**WINDOWS, "commit_window": 240})
+            time.sleep(3 * LATENCY_BLOCK)
+        market.until_settled(ids)
+        late = _latencies(market, ids)
+        rows = [_row("idle_memory_of_an_operator", round(idle / 1e6), "MB")]
+        rows += [_row(f"latency/{duty}", max(late[duty]), "blocks") for duty in ("draw", "commit", "reveal", "settle")]
+        return rows
+
+
+def _latencies(market: _Market, ids: Sequence[bytes]) -> dict[str, list[int]]:
+    """Blocks that each duty took beyond the first that could have held it. A settlement's first is the one that ends the
+    challenges: only what comes after that can be sent."""
+    times = _block_times(market)
+    late: dict[str, list[int]] = {"draw": [], "commit": [], "reveal": [], "settle": []}
+    for job_id in ids:
+        view, events = market.store.view(job_id), market.store.history(job_id=job_id)
+        assert view is not None
+        (drawn,) = [event for event in events if event.name == "Drawn"]
+        late["draw"].append(drawn.block - seed_block(view.state) - 1)
+        commits = [event for event in events if event.name == "Committed"]
+        at_once = [event for event in commits if 2 * (event.time - drawn.time) < view.terms.commit_window]
+        late["commit"] += [event.block - drawn.block - 1 for event in at_once]
+        closed = commits[-1].block
+        late["reveal"] += [event.block - closed - 1 for event in events if event.name == "Revealed"]
+        late["settle"] += _settled_late(view, events, times)
+    return late
+
+
+def _settled_late(view: JobView, events: Sequence[Event], times: Sequence[tuple[int, int]]) -> list[int]:
+    first = times[bisect_left(times, (challenge_end(view.state, view.terms), 0))][1]
+    return [event.block - first for event in events if event.name == "Settled"]
+
+
+def _block_times(market: _Market) -> list[tuple[int, int]]:
+    """(time, number) of all blocks."""
+    ask = market.contracts.endpoint.ask
+    count = int(ask("eth_blockNumber"), 16) + 1
+    return [(int(ask("eth_getBlockByNumber", hex(number), False)["timestamp"], 16), number) for number in range(count)]
+
+
+# ---- 1,000 jobs ----
+
+
+def _loaded(folder: Path) -> list[dict[str, Any]]:
+    with _market(folder, 1.0) as market:
+        time.sleep(SETTLING_SECONDS)
+        began = time.monotonic()
+        ids = market.create(JOBS, 1, WINDOWS)
+        created = time.monotonic() - began
+        most_open, most_memory = 0, 0
+        groups = {pid for name, pid in market.processes.pids.items() if name.startswith(f"{OPERATORS[0]}-")}
+
+        def look(views: list[JobView]) -> None:
+            nonlocal most_open, most_memory
+            still = [view for view in views if view.state.outcome is Outcome.OPEN]
+            most_open, most_memory = max(most_open, len(still)), max(most_memory, memory.together(groups))
+            sys.stderr.write(f"load: {len(still)} of {len(views)} open after {time.monotonic() - began:.0f} s\n")
+
+        market.until_settled(ids, look)
+        seconds = time.monotonic() - began
+        views = market.views(ids)
+        outcomes = [view.state.outcome for view in views]
+        seats = [seat for view in views for seat in view.seats.values()]
+        waits = [_share_of_window(market, view) for view in views if any(seat.root for seat in view.seats.values())]
+        return [
+            _row("1000/open_at_once", most_open, f"of {JOBS} jobs"),
+            _row("1000/created", round(created), "s"),
+            _row("1000/all_settled", round(seconds), "s"),
+            _row("1000/accepted", outcomes.count(Outcome.ACCEPTED), f"of {JOBS} jobs"),
+            _row("1000/seats_paid", sum(1 for seat in seats if seat.paid), f"of {len(seats)}"),
+            _row("1000/seats_forfeited", sum(1 for seat in seats if seat.forfeited), f"of {len(seats)}"),
+            _row("1000/latest_reveal", round(max(waits), 3), "of its window"),
+            _row("1000/memory_of_an_operator", round(most_memory / 1e6), "MB"),
+        ]
+
+
+def _share_of_window(market: _Market, view: JobView) -> float:
+    """How much of the reveal window was over when the last root was opened."""
+    events = market.store.history(job_id=view.job_id)
+    closed = max(event.time for event in events if event.name == "Committed")
+    return max(event.time - closed for event in events if event.name == "Revealed") / view.terms.reveal_window
