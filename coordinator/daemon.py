@@ -183,8 +183,13 @@ class Daemon:
 
     def _follow(self, store: JobStore) -> None:
         self.store = store
+        settings = self.settings
         self._watcher = Watcher(
-            self._endpoint, store, confirmations=self.settings.confirmations, most_blocks=self.settings.log_range
+            self._endpoint,
+            store,
+            confirmations=settings.confirmations,
+            most_blocks=settings.log_range,
+            recheck_seconds=settings.recheck_seconds,
         )
 
     def _note(self, health: Health, error: Exception) -> None:

@@ -13,6 +13,7 @@ from pydantic import BeforeValidator, Field, InstanceOf
 
 from coordinator.database import PostgresUrl, place
 from coordinator.scheduler import Rules
+from coordinator.watcher import RECHECK_SECONDS
 from oracle_worker.chunks import MOST_CHUNKS
 from oracle_worker.settings import OperatorSettings, load_as
 
@@ -22,6 +23,8 @@ class CoordinatorSettings(OperatorSettings):
 
     poll_seconds: float = Field(default=1.0, gt=0, le=3600)
     """How long to wait before asking whether there is a new block."""
+    recheck_seconds: float = Field(default=RECHECK_SECONDS, gt=0, le=3600)
+    """How often the events of the recent past are read anew, for those that a node left out."""
 
     # the projection
     database: Annotated[Path | InstanceOf[PostgresUrl], BeforeValidator(place)] = Path("coordinator.sqlite")

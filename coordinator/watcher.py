@@ -29,7 +29,7 @@ log = logging.getLogger(__name__)
 MOST_BLOCKS = 2000
 """Blocks of one eth_getLogs at most; fewer where the node refuses that many."""
 RECHECK_SECONDS = 30.0
-"""How often the recent past is read anew."""
+"""How often the recent past is read anew, unless told otherwise."""
 RECHECKED_BLOCKS = 512
 """How many blocks that is at most."""
 LINKED_BLOCKS = 64
@@ -70,6 +70,7 @@ class Watcher:
         *,
         confirmations: int,
         most_blocks: int = MOST_BLOCKS,
+        recheck_seconds: float = RECHECK_SECONDS,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self.endpoint = endpoint
@@ -77,6 +78,7 @@ class Watcher:
         self.confirmations = confirmations
         self._most_blocks = most_blocks
         self._span = most_blocks
+        self._recheck_seconds = recheck_seconds
         self._now = clock
         self._rechecked_at = clock()
 
@@ -123,7 +125,7 @@ class Watcher:
     def _recheck_if_due(self) -> None:
         """Go back to before whatever a node left out of its logs, or put into them, when it was first asked."""
         cursor = self.store.cursor()
-        if cursor is None or self._now() < self._rechecked_at + RECHECK_SECONDS:
+        if cursor is None or self._now() < self._rechecked_at + self._recheck_seconds:
             return
         self._rechecked_at = self._now()
         count = min(RECHECKED_BLOCKS, self._span)

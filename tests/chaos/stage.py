@@ -101,7 +101,7 @@ class Stage:
     def _start_operators(self, keys: list[bytes], stack: ExitStack) -> None:
         deployment, model = self.folder / "deployment.json", self._model_id.hex()
         around = Surroundings(",".join(node.url for node in self.nodes), deployment, self.folder)
-        settings: dict[str, object] = {**SETTINGS, "POLL_SECONDS": 1.0, "ALLOWED_MODELS": model}
+        settings: dict[str, object] = {**SETTINGS, "POLL_SECONDS": 1.0, "RECHECK_SECONDS": 3, "ALLOWED_MODELS": model}
         self.operator = Island("operator", keys[0], self.folder / "operator", around, settings=settings)
         stack.callback(self.operator.close)
         self.operator.open_broker()
