@@ -18,7 +18,9 @@ from oracle_worker.settings_file import PREFIX as PREFIX
 from oracle_worker.settings_file import BadSettings as BadSettings
 from oracle_worker.settings_file import suggestion
 
-OF_COORDINATORS = frozenset({"poll_seconds", "database", "retry_seconds", "turn_seconds", "examine_unseated"})
+OF_COORDINATORS = frozenset(
+    {"poll_seconds", "recheck_seconds", "database", "retry_seconds", "turn_seconds", "examine_unseated"}
+)
 """Settings that a worker does not have; a file or an environment for all processes of an operator has them too."""
 ETHER = 10**18
 
