@@ -1,8 +1,9 @@
 """Five operators on one machine, each four processes of its own, on anvil: quiet, with a few jobs, and with 1,000 open at once.
 
 The operators are those of `quorate up`. Latency is counted in blocks, from the first in which a duty can be in a block: one
-confirmation is waited for, blocks come every six seconds. Under load they come every second, each job has one seat and 16
-rows of its own, and an operator has the 24 lanes that the protocol gives it, so that the jobs wait for one another.
+confirmation is waited for, blocks come every six seconds. Under load they come every second, and each job has one seat and 16
+rows of its own. All must be drawn, and all are watched; an address can hold seats of 24 jobs at a time, so that five are full
+with 120, and the other jobs end without a seat, as they do wherever more is asked than there are operators for.
 """
 
 from __future__ import annotations
@@ -21,10 +22,11 @@ import numpy as np
 from benchmarks import memory
 from contracts.deployment import Contracts, Deployment
 from contracts.endpoint import Endpoint
-from contracts.job import Job, Outcome, Terms, challenge_end, data_uri_hash, seed_block
+from contracts.job import Job, Outcome, Phase, Terms, challenge_end, data_uri_hash, phase, seed_block
 from contracts.merkle import MerkleTree, input_leaf
 from contracts.stake import LANES
 from contracts.transactor import Transactor
+from coordinator.clock import Clock
 from coordinator.devnet import dev_keys, find_anvil
 from coordinator.event_log import Event
 from coordinator.job_store import JobStore, Source
@@ -44,9 +46,11 @@ LATENCY_JOBS = 6
 LATENCY_SEATS = 5
 SETTLING_SECONDS = 20.0
 """Until processes that were started do nothing more."""
-WINDOWS = {"commit_window": 1200, "reveal_window": 300, "challenge_window": 60, "response_window": 20}
-LONGEST = 3000.0
-"""Seconds after which the jobs count as lost."""
+FEW = {"commit_window": 120, "reveal_window": 120, "challenge_window": 120, "response_window": 1}
+MANY = {"commit_window": 300, "reveal_window": 150, "challenge_window": 300, "response_window": 1}
+"""Windows in seconds."""
+LONGEST = 1800.0
+"""Seconds after which a job that is not over counts as one that nobody ends."""
 
 
 def measure() -> list[dict[str, Any]]:
@@ -116,15 +120,20 @@ class _Market:
         found = [self.store.view(job_id) for job_id in ids]
         return [view for view in found if view is not None]
 
-    def until_settled(self, ids: Sequence[bytes], look: Callable[[list[JobView]], None] = lambda _: None) -> None:
-        """Wait for all of them, as long as LONGEST."""
+    def until_over(self, ids: Sequence[bytes], look: Callable[[list[JobView]], None] = lambda _: None) -> None:
+        """Wait until each is settled, or can have no seat any more; no longer than LONGEST."""
         end = time.monotonic() + LONGEST
         while time.monotonic() < end:
-            views = self.views(ids)
+            views, clock = self.views(ids), self.watcher.catch_up()
             look(views)
-            if all(view.state.outcome is not Outcome.OPEN for view in views):
+            if all(_is_over(view, clock) for view in views):
                 return
             time.sleep(2.0)
+
+
+def _is_over(view: JobView, clock: Clock) -> bool:
+    now = phase(view.state, view.terms, clock.now, clock.block_number)
+    return now == Phase.SETTLED or (now == Phase.SETTLING and not view.seats)
 
 
 @contextmanager
@@ -148,9 +157,9 @@ def _quiet(folder: Path) -> list[dict[str, Any]]:
         idle = memory.together(own)
         ids: list[bytes] = []
         for _ in range(LATENCY_JOBS):
-            ids += market.create(1, LATENCY_SEATS, {**WINDOWS, "commit_window": 240})
+            ids += market.create(1, LATENCY_SEATS, FEW)
             time.sleep(3 * LATENCY_BLOCK)
-        market.until_settled(ids)
+        market.until_over(ids)
         late = _latencies(market, ids)
         rows = [_row("idle_memory_of_an_operator", round(idle / 1e6), "MB")]
         rows += [_row(f"latency/{duty}", max(late[duty]), "blocks") for duty in ("draw", "commit", "reveal", "settle")]
@@ -195,7 +204,7 @@ def _loaded(folder: Path) -> list[dict[str, Any]]:
     with _market(folder, 1.0) as market:
         time.sleep(SETTLING_SECONDS)
         began = time.monotonic()
-        ids = market.create(JOBS, 1, WINDOWS)
+        ids = market.create(JOBS, 1, MANY)
         created = time.monotonic() - began
         most_open, most_memory = 0, 0
         groups = {pid for name, pid in market.processes.pids.items() if name.startswith(f"{OPERATORS[0]}-")}
@@ -204,22 +213,30 @@ def _loaded(folder: Path) -> list[dict[str, Any]]:
             nonlocal most_open, most_memory
             still = [view for view in views if view.state.outcome is Outcome.OPEN]
             most_open, most_memory = max(most_open, len(still)), max(most_memory, memory.together(groups))
-            sys.stderr.write(f"load: {len(still)} of {len(views)} open after {time.monotonic() - began:.0f} s\n")
+            drawn, seated = sum(1 for view in views if view.state.started_at), sum(1 for view in views if view.seats)
+            passed = time.monotonic() - began
+            sys.stderr.write(f"load: {len(still)} open, {drawn} drawn, {seated} with a seat after {passed:.0f} s\n")
 
-        market.until_settled(ids, look)
-        seconds = time.monotonic() - began
+        market.until_over(ids, look)
         views = market.views(ids)
-        outcomes = [view.state.outcome for view in views]
-        seats = [seat for view in views for seat in view.seats.values()]
-        waits = [_share_of_window(market, view) for view in views if any(seat.root for seat in view.seats.values())]
+        seats = [(view, seat) for view in views for seat in view.seats.values()]
+        drawn = [event for event in market.store.history(limit=20 * JOBS) if event.name == "Drawn"]
+        created_in = {view.job_id: view.state.created_block for view in views}
+        blocks = [event.block - created_in[event.job_id] for event in drawn if event.job_id in created_in]
         return [
             _row("1000/open_at_once", most_open, f"of {JOBS} jobs"),
             _row("1000/created", round(created), "s"),
-            _row("1000/all_settled", round(seconds), "s"),
-            _row("1000/accepted", outcomes.count(Outcome.ACCEPTED), f"of {JOBS} jobs"),
-            _row("1000/seats_paid", sum(1 for seat in seats if seat.paid), f"of {len(seats)}"),
-            _row("1000/seats_forfeited", sum(1 for seat in seats if seat.forfeited), f"of {len(seats)}"),
-            _row("1000/latest_reveal", round(max(waits), 3), "of its window"),
+            _row("1000/drawn", len(blocks), f"of {JOBS} jobs"),
+            _row("1000/latest_draw", max(blocks), "blocks after its job"),
+            _row("1000/seats_taken", len(seats), f"of {len(OPERATORS) * LANES} lanes"),
+            _row("1000/seats_paid", sum(1 for _, seat in seats if seat.paid), f"of {len(seats)}"),
+            _row("1000/seats_forfeited", sum(1 for _, seat in seats if seat.forfeited), f"of {len(seats)}"),
+            _row("1000/seats_released", sum(1 for _, seat in seats if not seat.is_held), f"of {len(seats)}"),
+            _row(
+                "1000/latest_reveal",
+                round(max(_share_of_window(market, view) for view, _ in seats), 3),
+                "of its window",
+            ),
             _row("1000/memory_of_an_operator", round(most_memory / 1e6), "MB"),
         ]
 
