@@ -175,11 +175,15 @@ class Daemon:
             except Exception:
                 log.exception("job 0x%s is passed over in this cycle", view.job_id.hex())
                 continue
-            for action in sent:
-                log.info("job 0x%s: %s", view.job_id.hex(), action.kind)
-            self.metrics.sent(sent)
-            self.health = replace(self.health, dispatched=self.health.dispatched + len(sent))
+            self._note_sent(sent)
+        self._note_sent(self._dispatcher.draw_together())
         self.metrics.due(due)
+
+    def _note_sent(self, sent: Sequence[Action]) -> None:
+        for action in sent:
+            log.info("job 0x%s: %s", action.job_id.hex(), action.kind)
+        self.metrics.sent(sent)
+        self.health = replace(self.health, dispatched=self.health.dispatched + len(sent))
 
     def _follow(self, store: JobStore) -> None:
         self.store = store

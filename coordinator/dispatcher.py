@@ -19,7 +19,18 @@ from coordinator.job_view import JobView
 from coordinator.scheduler import Action, ActionKind
 from oracle_worker.chunks import CHUNK_DEPTH, plan
 from oracle_worker.job_codec import job_to_json
-from oracle_worker.queues import ACT, EXAMINE, INFER, ROLES, STEPS, Broker, make_sender, priority_of, queue_of
+from oracle_worker.queues import (
+    ACT,
+    EXAMINE,
+    INFER,
+    MOST_DRAWS,
+    ROLES,
+    STEPS,
+    Broker,
+    make_sender,
+    priority_of,
+    queue_of,
+)
 
 log = logging.getLogger(__name__)
 
@@ -108,9 +119,11 @@ class Dispatcher:
         self._clock = clock
         self._waiting = waiting
         self._sent: dict[tuple[bytes, ActionKind], _Sent] = {}
+        self._draws: list[tuple[JobView, Action, int]] = []
 
     def dispatch(self, view: JobView, actions: Sequence[Action]) -> list[Action]:
-        """Send what is due now, and return it. Raises BrokerUnreachable; what was not sent stays due."""
+        """Send what is due now, and return it; draws wait for `draw_together`. Raises BrokerUnreachable; what was not sent
+        stays due."""
         sent = []
         for action in actions:
             before = self._sent.get((action.job_id, action.kind))
@@ -122,10 +135,27 @@ class Dispatcher:
                 log.info("job 0x%s: compute has enough to do; its chunks are sent later", view.job_id.hex())
                 continue
             times = before.times + 1 if before else 1
+            if action.kind == ActionKind.DRAW:
+                self._draws.append((view, action, times))
+                continue
             for message in self._messages(view, action, self._wait(action, times)):
                 self._publish(message)
             self._sent[(action.job_id, action.kind)] = _Sent(self._clock(), times, action.progress)
             sent.append(action)
+        return sent
+
+    def draw_together(self) -> list[Action]:
+        """Send the draws that are due, many in a message: a transaction draws many jobs. Returns and raises as `dispatch`."""
+        draws, self._draws = self._draws, []
+        sent = []
+        for start in range(0, len(draws), MOST_DRAWS):
+            part = draws[start : start + MOST_DRAWS]
+            (job, *beside), (_, first, times) = [job_to_json(view.job, view.data_uri) for view, _, _ in part], part[0]
+            expires = min(self._wait(first, times), LONGEST_QUEUED)
+            self._publish(Message(ACT, (job, ActionKind.DRAW.value, beside), expires, priority_of(None)))
+            for _, action, often in part:
+                self._sent[(action.job_id, action.kind)] = _Sent(self._clock(), often, action.progress)
+                sent.append(action)
         return sent
 
     def forget_all_but(self, job_ids: Collection[bytes]) -> None:

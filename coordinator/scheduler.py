@@ -216,7 +216,8 @@ def _draw(at: Situation) -> Iterator[Guard]:
     yield at.tickets > 0, "without a ticket, the draw is no concern of ours"
     yield at.view.terms.item_count <= at.rules.most_items, "more items than most_items, or than chunks are counted"
     yield at.clock.block_number > seed_block(state), "the seed's block must be in the past"
-    waited = at.clock.block_number - seed_block(state) - 1
+    # where blocks come faster than turns, whoever is first has a turn's time all the same
+    waited = min(at.clock.block_number - seed_block(state) - 1, at.turns_since(at.view.created_at))
     yield at.is_my_turn(at.me.stakers, waited), "another operator's turn"
 
 

@@ -7,7 +7,7 @@ twice, late or out of order, it does nothing the second time; what a race decide
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from itertools import islice
 from typing import Any
 
@@ -15,10 +15,12 @@ from contracts import block_header, signed_commit, stake
 from contracts import job as protocol
 from contracts.commitment import DATA_UNAVAILABLE, SeatStatus
 from contracts.compute_oracle import Opening
+from contracts.endpoint import Call
+from contracts.errors import Reverted
 from contracts.job import Job, Phase
 from contracts.stake import LANES, Account
 from oracle_worker import claims, gas_money, pay, policy, salt
-from oracle_worker.chain_view import History, SeenSeats, Sight
+from oracle_worker.chain_view import History, SeenSeats, Sight, UnknownJob
 from oracle_worker.context import SignerContext
 from oracle_worker.job_codec import BadMessage, count_of, hash_of, job_from_json
 from oracle_worker.relay import RelayFailed
@@ -33,17 +35,54 @@ STALE_SHARE = 8
 """A failed try says that the data cannot be had now for this share of the commit window."""
 
 
-def draw(context: SignerContext, job: Job) -> Result:
-    """Draw the jury, once the seed's block is past."""
-    sight = context.view.sight(job)
-    if sight.phase != Phase.DRAWING:
-        return Nothing("draw", f"the job is {sight.phase.name}")
-    seed_block = protocol.seed_block(sight.state)
-    if sight.head.number <= seed_block:
-        return Nothing("draw", f"the seed comes from block {seed_block}, the chain is at {sight.head.number}")
-    header = block_header.fetch(context.contracts.endpoint, seed_block)
-    call = context.contracts.oracle.draw(sight.job_id, header)
-    return send(context, "draw", call, ("AlreadyDrawn", "WrongPhase"), detail=f"seed of block {seed_block}", spare=True)
+def draw(context: SignerContext, *jobs: Job) -> Result:
+    """Draw the juries of jobs whose seed's block is past, all in one transaction: a rush of strangers' jobs takes no more."""
+    headers: dict[int, bytes] = {}
+    calls, why_not = [], "there is no job"
+    for job in jobs:
+        try:
+            sight = context.view.sight(job)
+        except UnknownJob as unknown:
+            if len(jobs) == 1:
+                raise
+            why_not = str(unknown)
+            continue
+        seed_block = protocol.seed_block(sight.state)
+        if sight.phase != Phase.DRAWING:
+            why_not = f"the job is {sight.phase.name}"
+        elif sight.head.number <= seed_block:
+            why_not = f"the seed comes from block {seed_block}, the chain is at {sight.head.number}"
+        else:
+            if seed_block not in headers:
+                headers[seed_block] = block_header.fetch(context.contracts.endpoint, seed_block)
+            calls.append(context.contracts.oracle.draw(sight.job_id, headers[seed_block]))
+    if not calls:
+        return Nothing("draw", why_not)
+    try:
+        drawn = _draw_all(context, calls, headers)
+    except Reverted:
+        if len(calls) == 1:
+            raise
+        drawn = Nothing("draw", "one of several could not be drawn")
+    if isinstance(drawn, Done) or len(calls) == 1:
+        return drawn
+    calls = [call for call in calls if _passes(context, call)]  # somebody else was first with some of them
+    return _draw_all(context, calls, headers) if calls else drawn
+
+
+def _draw_all(context: SignerContext, calls: Sequence[Call], seeds: Iterable[int]) -> Result:
+    call = calls[0] if len(calls) == 1 else context.contracts.oracle.multicall(calls)
+    blocks = f"seed of block {', '.join(map(str, sorted(seeds)))}"
+    detail = blocks if len(calls) == 1 else f"{len(calls)} jobs, {blocks}"
+    return send(context, "draw", call, ("AlreadyDrawn", "WrongPhase"), detail=detail, spare=True)
+
+
+def _passes(context: SignerContext, call: Call) -> bool:
+    try:
+        context.transactor.simulate(call)
+    except Reverted:
+        return False
+    return True
 
 
 def commit(context: SignerContext, job: Job, root: bytes | None = None) -> Result:

@@ -31,6 +31,8 @@ ROLES: dict[str, Role] = {
 }
 """Which role takes which task."""
 
+MOST_DRAWS = 50
+"""Jobs that one ACT draws together, which takes some 1.6 million gas."""
 STEPS = (0, 3, 6, 9)
 """Priorities within a queue; the least is taken first. Each is a list of its own in Redis; memory:// knows none."""
 URGENT = STEPS[0]

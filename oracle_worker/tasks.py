@@ -13,7 +13,6 @@ from typing import Any, Protocol
 
 from contracts.endpoint import ChainError
 from contracts.errors import Reverted
-from contracts.job import Job
 from oracle_worker import challenges, claims, computing, duties, examination, settlement
 from oracle_worker.context import ComputeContext, SignerContext
 from oracle_worker.data_errors import DataNotHere
@@ -26,6 +25,7 @@ from oracle_worker.queues import (
     EXAMINE,
     FETCH,
     INFER,
+    MOST_DRAWS,
     UNAVAILABLE,
     URGENT,
     Broker,
@@ -36,7 +36,7 @@ from oracle_worker.result import Done, Nothing, Result, WorkerError
 
 log = logging.getLogger(__name__)
 
-ACTIONS: dict[str, Callable[[SignerContext, Job], Result]] = {
+ACTIONS: dict[str, Callable[..., Result]] = {
     "draw": duties.draw,
     "commit": duties.commit,
     "abstain": duties.abstain,
@@ -110,11 +110,11 @@ def _register(app: Any, contexts: Contexts) -> None:
                 raise found.failure
             return None
 
-    def act(job: object, action: object) -> None:
+    def act(job: object, action: object, beside: object = ()) -> None:
         with _telling(ACT):
             if not isinstance(action, str) or action not in ACTIONS:
                 raise BadMessage(f"{ascii(action)[:40]} is no action: {', '.join(ACTIONS)} are")
-            _tell(ACTIONS[action](contexts.signer, job_from_json(job)[0]))
+            _tell(ACTIONS[action](contexts.signer, *(job_from_json(one)[0] for one in (job, *_beside(action, beside)))))
 
     def collect(message: object) -> None:
         with _telling(COLLECT):
@@ -142,6 +142,13 @@ def _register(app: Any, contexts: Contexts) -> None:
 def fetch_queue(compute: ComputeContext) -> str:
     """The queue of whoever fills this process's cache."""
     return queue_of(compute.settings, "fetch", compute.data.name)
+
+
+def _beside(action: str, given: object) -> list[object]:
+    """The further jobs of a message: draws alone are made together."""
+    if not isinstance(given, list | tuple) or (given and action != "draw") or len(given) >= MOST_DRAWS:
+        raise BadMessage(f"beside a job only others to draw can stand, fewer than {MOST_DRAWS}")
+    return list(given)
 
 
 def _chunk(given: object) -> int:

@@ -29,14 +29,15 @@ from coordinator.scheduler import Action, ActionKind
 from coordinator.settings import load
 from oracle_worker import queues as tasks
 from oracle_worker.job_codec import job_from_json, job_to_json
+from oracle_worker.queues import MOST_DRAWS
 from oracle_worker.tasks import ACTIONS
 from tests.coordinator.toy_chain import REQUESTER, SEAT_STAKE, URI, Life, ToyChain, terms, worker_address
 from tests.end_to_end.services import RedisServer
 
 
-def some_view(item_count: int = 17) -> JobView:
+def some_view(item_count: int = 17, nonce: int = 1) -> JobView:
     chain = ToyChain(bonded={worker_address(0): SEAT_STAKE})
-    life = Life(chain, Job(REQUESTER, 1, terms(item_count=item_count)))
+    life = Life(chain, Job(REQUESTER, nonce, terms(item_count=item_count)))
     chain.mine(1, [life.create()])
     return life.view
 
@@ -63,7 +64,8 @@ class Recorder:
         self.sent.append(message)
 
     def dispatch(self, view: JobView, kind: ActionKind, progress: int = 0, left: int | None = None) -> bool:
-        return bool(self.dispatcher.dispatch(view, [Action(kind, view.job_id, progress, left)]))
+        sent = self.dispatcher.dispatch(view, [Action(kind, view.job_id, progress, left)])
+        return bool([*sent, *self.dispatcher.draw_together()])
 
 
 def test_every_kind_of_action_becomes_the_task_that_workers_know() -> None:
@@ -145,6 +147,28 @@ def test_what_was_sent_again_expires_unless_it_is_urgent() -> None:
     assert [message.expires for message in recorder.sent] == [10, 20, None, None]
 
 
+def test_many_draws_go_out_together_and_again_only_when_they_stay_due() -> None:
+    recorder, views = Recorder(), [some_view(nonce=number) for number in range(2 * MOST_DRAWS + 1)]
+
+    def ask() -> list[Action]:
+        for view in views:
+            assert recorder.dispatcher.dispatch(view, [Action(ActionKind.DRAW, view.job_id)]) == []
+        return recorder.dispatcher.draw_together()
+
+    recorder.broken = True
+    with pytest.raises(BrokerUnreachable):
+        ask()
+    recorder.broken = False
+    assert [action.job_id for action in ask()] == [view.job_id for view in views]
+    told = [[message.args[0], *message.args[2]] for message in recorder.sent]
+    assert [len(jobs) for jobs in told] == [MOST_DRAWS, MOST_DRAWS, 1]
+    assert [job_from_json(job)[0] for jobs in told for job in jobs] == [view.job for view in views]
+    assert {message.args[1] for message in recorder.sent} == {"draw"}
+    assert ask() == []
+    recorder.now += 10
+    assert len(ask()) == len(views)
+
+
 def test_draws_of_strangers_jobs_stand_before_a_reveal_for_a_minute_at_most() -> None:
     recorder, view = Recorder(), some_view()
     for _ in range(20):
@@ -204,7 +228,8 @@ def test_a_message_arrives_as_plain_json_in_the_operators_own_queue() -> None:
     prefix, view = f"{uuid4()}-", some_view(item_count=1)
     dispatcher = Dispatcher(celery_publisher(load(broker_url="memory://", queue_prefix=prefix)), retry_seconds=10)
     dispatcher.dispatch(view, [Action(ActionKind.INFER, view.job_id), Action(ActionKind.DRAW, view.job_id)])
-    for queue, task, rest in (("compute", tasks.INFER, [0]), ("signer", tasks.ACT, ["draw"])):
+    dispatcher.draw_together()
+    for queue, task, rest in (("compute", tasks.INFER, [0]), ("signer", tasks.ACT, ["draw", []])):
         with memory_connection() as connection, connection.SimpleQueue(prefix + queue) as waiting:
             message = waiting.get(timeout=5)
             message.ack()

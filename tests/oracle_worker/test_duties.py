@@ -116,6 +116,32 @@ def test_a_draw_waits_until_the_seeds_block_is_past(stage: Stage, wine: Rows) ->
     assert "seed" in nothing(duties.draw(one.roles.signer, posted.job)).reason
 
 
+def test_many_jobs_are_drawn_in_one_transaction_whatever_became_of_some(
+    stage: Stage, wine: Rows, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    one, other = stage.jury(2)
+    posted = [stage.post(wine[:count], 1, name=f"rows {count}") for count in (5, 6, 7, 8)]
+    jobs = [each.job for each in posted]
+    made = done(duties.draw(one.roles.signer, jobs[0], jobs[1]))
+    assert len(made.receipts) == 1 and {stage.phase(each) for each in posted[:2]} == {Phase.COMMITTING}
+    unknown = replace(jobs[0], nonce=99)
+    transactor = one.roles.signer.transactor
+    sending, raced = transactor.send, []
+
+    def too_late(call: Call, **more: Any) -> Any:
+        if not raced:  # between the look at the jobs and the transaction
+            raced.append(done(duties.draw(other.roles.signer, jobs[2])))
+        return sending(call, **more)
+
+    monkeypatch.setattr(transactor, "send", too_late)
+    made = done(duties.draw(one.roles.signer, unknown, *jobs))
+    assert len(made.receipts) == 1 and len(raced) == 1
+    assert {stage.phase(each) for each in posted} == {Phase.COMMITTING}
+    assert "COMMITTING" in nothing(duties.draw(one.roles.signer, *jobs)).reason
+    with pytest.raises(UnknownJob):
+        duties.draw(one.roles.signer, unknown)
+
+
 def test_a_worker_whose_disk_was_wiped_reveals_from_key_and_chain(stage: Stage, wine: Rows) -> None:
     jury = stage.jury(3)
     posted = drawn(stage, wine, jury)

@@ -29,7 +29,7 @@ from contracts.job import Outcome, Phase
 from oracle_worker import fetching, queues, settings, worker
 from oracle_worker.job_codec import job_to_json
 from oracle_worker.messages import BadSecret
-from oracle_worker.queues import ACT, COLLECT, DISPUTE, EXAMINE, FETCH, INFER, UNAVAILABLE, make_sender
+from oracle_worker.queues import ACT, COLLECT, DISPUTE, EXAMINE, FETCH, INFER, MOST_DRAWS, UNAVAILABLE, make_sender
 from oracle_worker.settings import BadSettings
 from oracle_worker.tasks import fetch_queue
 from oracle_worker.tries import FailedTries
@@ -201,6 +201,10 @@ def test_forged_and_malformed_messages_change_nothing_and_stop_nobody(
             (ACT, [job, {}]),
             (ACT, [other, "settle"]),
             (ACT, [{}, "settle"]),
+            (ACT, [job, "settle", [job]]),
+            (ACT, [job, "draw", [job] * MOST_DRAWS]),
+            (ACT, [job, "draw", job]),
+            (ACT, [job, "draw", [{}]]),
             (INFER, [job, 99]),
             (INFER, [job, -1]),
             (INFER, [job, "0"]),
@@ -218,7 +222,7 @@ def test_forged_and_malformed_messages_change_nothing_and_stop_nobody(
     refused = [record.getMessage() for record in caplog.records if record.name == "oracle_worker.tasks"]
     for kind in ("ForgedMessage", "BadMessage", "UnknownJob", "IndexError"):
         assert any(kind in line for line in refused), kind
-    assert len(refused) == 18
+    assert len(refused) == 22
 
 
 def test_messages_are_json_and_workers_take_no_orders_from_the_broker(operator: Operator) -> None:
