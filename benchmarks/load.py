@@ -234,7 +234,7 @@ def _loaded(folder: Path) -> list[dict[str, Any]]:
             _row("1000/seats_released", sum(1 for _, seat in seats if not seat.is_held), f"of {len(seats)}"),
             _row(
                 "1000/latest_reveal",
-                round(max(_share_of_window(market, view) for view, _ in seats), 3),
+                round(max(_share_of_window(market, view) for view, seat in seats if seat.root), 3),
                 "of its window",
             ),
             _row("1000/memory_of_an_operator", round(most_memory / 1e6), "MB"),

@@ -9,7 +9,8 @@ from __future__ import annotations
 import logging
 import threading
 import time
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass, replace
 from typing import Any, Literal
 
@@ -85,6 +86,9 @@ class Daemon:
             self._claims = Claims(self._endpoint, settings.token_jobs, settings.worker)
         self._follow(JobStore(settings.database, self.source))
         self._reopening: Literal["as it is", "anew"] | None = None
+        self._seen: object = None
+        self._due: list[tuple[JobView, list[Action]]] = []
+        """What was due when the chain stood as `_seen` says."""
         self.health = Health(started_at=time.time())
         self.clock: Clock | None = None
         """Of the last look at the chain that succeeded."""
@@ -157,27 +161,43 @@ class Daemon:
             )
 
     def _dispatch(self, views: Sequence[JobView], clock: Clock, unclaimed: Collection[bytes]) -> None:
+        seen = clock, self.store.revision, frozenset(unclaimed)
+        if seen != self._seen:  # else the same is due as before
+            self._due = self._due_now(views, clock, unclaimed)
+            self._seen = seen
+        for view, actions in self._due:
+            with self._passing_over(view):
+                self._note_sent(self._dispatcher.dispatch(view, actions))
+        self._note_sent(self._dispatcher.draw_together())
+        self.metrics.due(action for _, actions in self._due for action in actions)
+
+    def _due_now(
+        self, views: Sequence[JobView], clock: Clock, unclaimed: Collection[bytes]
+    ) -> list[tuple[JobView, list[Action]]]:
+        """The jobs that anything is due for, and what."""
         worker = self.settings.worker
         assert worker is not None  # an observing coordinator does not come here
         account, stakers = self.store.account(worker), self.store.stakers()
         has_lane = next(account.free_lanes(), None) is not None
         self.metrics.held(worker, account, views)
-        due: list[Action] = []
+        due = []
         for view in views:
-            try:
+            with self._passing_over(view):
                 bonded = self.store.bonded_before(worker, view.state.created_block)
                 me = Operator(worker, bonded, account.free, has_lane, unclaimed, stakers)
-                actions = next_actions(view, me, clock, self.settings.rules)
-                due += actions
-                sent = self._dispatcher.dispatch(view, actions)
-            except (BrokerUnreachable, StoreDamaged, StoreUnusable):
-                raise
-            except Exception:
-                log.exception("job 0x%s is passed over in this cycle", view.job_id.hex())
-                continue
-            self._note_sent(sent)
-        self._note_sent(self._dispatcher.draw_together())
-        self.metrics.due(due)
+                if actions := next_actions(view, me, clock, self.settings.rules):
+                    due.append((view, actions))
+        return due
+
+    @contextmanager
+    def _passing_over(self, view: JobView) -> Iterator[None]:
+        """What nobody foresaw about one job does not keep the others from their due."""
+        try:
+            yield
+        except (BrokerUnreachable, StoreDamaged, StoreUnusable):
+            raise
+        except Exception:
+            log.exception("job 0x%s is passed over in this cycle", view.job_id.hex())
 
     def _note_sent(self, sent: Sequence[Action]) -> None:
         for action in sent:

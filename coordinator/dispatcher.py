@@ -119,7 +119,8 @@ class Dispatcher:
         self._clock = clock
         self._waiting = waiting
         self._sent: dict[tuple[bytes, ActionKind], _Sent] = {}
-        self._draws: list[tuple[JobView, Action, int]] = []
+        self._draws: dict[bytes, tuple[JobView, Action, int]] = {}
+        """Due, by job, and how often each will have been sent then."""
 
     def dispatch(self, view: JobView, actions: Sequence[Action]) -> list[Action]:
         """Send what is due now, and return it; draws wait for `draw_together`. Raises BrokerUnreachable; what was not sent
@@ -136,7 +137,7 @@ class Dispatcher:
                 continue
             times = before.times + 1 if before else 1
             if action.kind == ActionKind.DRAW:
-                self._draws.append((view, action, times))
+                self._draws[action.job_id] = view, action, times
                 continue
             for message in self._messages(view, action, self._wait(action, times)):
                 self._publish(message)
@@ -146,8 +147,8 @@ class Dispatcher:
 
     def draw_together(self) -> list[Action]:
         """Send the draws that are due, many in a message: a transaction draws many jobs. Returns and raises as `dispatch`."""
-        draws, self._draws = self._draws, []
-        sent = []
+        draws, sent = list(self._draws.values()), []
+        self._draws.clear()
         for start in range(0, len(draws), MOST_DRAWS):
             part = draws[start : start + MOST_DRAWS]
             (job, *beside), (_, first, times) = [job_to_json(view.job, view.data_uri) for view, _, _ in part], part[0]

@@ -21,6 +21,7 @@ from oracle_worker.inference import Inference, ResultStore
 from oracle_worker.messages import Seal
 from oracle_worker.model_store import ModelStore
 from oracle_worker.monitoring import SignerMetrics
+from oracle_worker.pace import Pace
 from oracle_worker.relay import Relay
 from oracle_worker.settings import WorkerSettings
 from oracle_worker.tries import TryLog
@@ -72,6 +73,7 @@ class SignerContext(Context):
     tries: TryLog
     relay: Relay | None = None
     metrics: SignerMetrics = field(default_factory=SignerMetrics)
+    pace: Pace = field(default_factory=Pace)
     lane_jobs: dict[int, bytes] = field(default_factory=dict)
     """The last job of each lane that was ever used; empty until it is asked for."""
     undelivered: set[bytes] = field(default_factory=set)

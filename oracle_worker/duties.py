@@ -31,6 +31,8 @@ from oracle_worker.sending import send
 log = logging.getLogger(__name__)
 
 OVERTAKEN_COMMIT = ("WrongPhase", "AlreadyCommitted", "LaneTaken", "NoSeatGranted", "NotEnoughFreeStake")
+BLOCKS_A_TRANSACTION = 2
+"""That it takes, usually, until the next one is sent."""
 STALE_SHARE = 8
 """A failed try says that the data cannot be had now for this share of the commit window."""
 
@@ -202,6 +204,8 @@ def _commit_to(context: SignerContext, sight: Sight, history: History, held: See
     if len(tickets) <= count:
         return Nothing("commit", f"no ticket beyond the {count} seats held wins by now, or no seat or stake is left")
     if held is None:
+        usual = BLOCKS_A_TRANSACTION * context.contracts.oracle.bounds().block_time
+        policy.check_reveals(job.terms, account.lanes.bit_count(), context.pace.seconds(usual))
         _check_gas_money(context, sight, account)
         if root != DATA_UNAVAILABLE and context.relay is None:  # abstaining is paid by a fee, a relay pays for the gas
             gas = gas_money.COMMIT_GAS + gas_money.REVEAL_GAS

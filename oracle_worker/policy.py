@@ -51,6 +51,18 @@ def check_gain(settings: WorkerSettings, seats: int, terms: Terms, reward: int, 
         )
 
 
+def check_reveals(terms: Terms, held: int, seconds: float) -> None:
+    """Whether a seat of one more job can be opened in time, should all that are held come to their reveal at once.
+
+    held: jobs with seats; seconds: what a transaction takes. Raises PolicyRefusal.
+    """
+    if 2 * (held + 1) * seconds > terms.reveal_window:
+        raise PolicyRefusal(
+            f"seats of {held} jobs are held, and a transaction takes {seconds:.0f} s: should all be revealed at once, a window "
+            f"of {terms.reveal_window} s would be too short"
+        )
+
+
 def check_abstention(settings: WorkerSettings, fee: int) -> None:
     """Whether to abstain from a job whose data cannot be had; fee: wei for a seat that worked in vain. Raises PolicyRefusal."""
     if not settings.abstain:

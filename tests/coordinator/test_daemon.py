@@ -83,6 +83,7 @@ def test_a_worker_is_told_each_step_of_a_jobs_life(chain: OracleChain, tmp_path:
     with running(configured(chain, tmp_path, turn_seconds=1, deliver=True), sent.append) as daemon:
         job = chain.create(nonce=1, consumer=chain.address(3), callback_gas=20_000)
         chain.mine(12)
+        chain.advance(60)  # everybody's turn has come
         eventually(lambda: sent.tasks_of() == ["draw"])
         chain.draw(job)
         chain.mine(1)
@@ -154,6 +155,7 @@ def test_a_broker_that_is_down_is_tried_again(chain: OracleChain, tmp_path: Path
 
     chain.create(nonce=4)
     chain.mine(12)
+    chain.advance(60)  # everybody's turn has come
     with running(configured(chain, tmp_path), publish) as daemon:
         eventually(lambda: daemon.health.failures_in_a_row >= 2)
         is_down.clear()
@@ -212,6 +214,7 @@ def test_a_job_nobody_can_judge_does_not_keep_the_others_from_their_due(
 ) -> None:
     bad, good = chain.create(nonce=6), chain.create(nonce=7)
     chain.mine(12)
+    chain.advance(60)  # everybody's turn has come
 
     def choke(view: Any, *rest: Any) -> Any:
         if view.job_id == chain.job_id(bad):

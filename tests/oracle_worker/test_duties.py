@@ -24,6 +24,7 @@ from oracle_worker.data_errors import DataMismatch, DataSizeMismatch
 from oracle_worker.job_codec import BadMessage
 from oracle_worker.messages import ForgedMessage
 from oracle_worker.model_store import ModelNotFound, WrongModel
+from oracle_worker.pace import LONGEST_MEMORY, REMEMBERED, Pace
 from oracle_worker.policy import PolicyRefusal
 from oracle_worker.queues import COLLECT, DISPUTE
 from oracle_worker.result import Nothing
@@ -140,6 +141,39 @@ def test_many_jobs_are_drawn_in_one_transaction_whatever_became_of_some(
     assert "COMMITTING" in nothing(duties.draw(one.roles.signer, *jobs)).reason
     with pytest.raises(UnknownJob):
         duties.draw(one.roles.signer, unknown)
+
+
+def test_no_seat_is_taken_that_could_not_be_opened_beside_all_others(stage: Stage, wine: Rows) -> None:
+    """Whoever makes jobs chooses when they are revealed: 24 at once, where one transaction after the other takes its block."""
+    (one,) = jury = stage.jury(1)
+    signer, bound = one.roles.signer, stage.contracts.oracle.bounds().block_time
+    tight = stage.post(wine[:3], 1, name="tight", reveal_window=4 * bound - 1)
+    done(duties.draw(signer, tight.job))
+    with pytest.raises(PolicyRefusal, match=f"takes {2 * bound} s"):
+        duties.commit(signer, tight.job, b"\7" * 32)
+    posted = drawn(stage, wine, jury)
+    for _ in range(REMEMBERED):
+        signer.pace.note(WINDOW)  # a machine, or a node, that is too slow for its own good
+    with pytest.raises(PolicyRefusal, match=f"takes {WINDOW} s"):
+        duties.commit(signer, posted.job, b"\7" * 32)
+    for _ in range(REMEMBERED):
+        signer.pace.note(5.0)
+    done(duties.commit(signer, posted.job, b"\7" * 32))
+
+
+def test_a_pace_is_what_transactions_took_lately() -> None:
+    now = [0.0]
+    pace = Pace(lambda: now[0])
+    assert pace.seconds(24) == 24
+    for seconds in (90, 3, 40, 50):
+        pace.note(seconds)
+    assert pace.seconds(24) == 45
+    for _ in range(REMEMBERED):
+        pace.note(1)
+    assert pace.seconds(24) == 24 and pace.seconds(0.5) == 1
+    pace.note(500)
+    now[0] += LONGEST_MEMORY
+    assert pace.seconds(24) == 24
 
 
 def test_a_worker_whose_disk_was_wiped_reveals_from_key_and_chain(stage: Stage, wine: Rows) -> None:
