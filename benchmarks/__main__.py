@@ -10,7 +10,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-TABLES = ("accuracy", "gas", "inference", "merkle", "pipeline", "load", "catch_up", "dashboard", "zk")
+TABLES = ("accuracy", "gas", "inference", "merkle", "pipeline", "operators", "load", "catch_up", "dashboard", "zk")
 SNAPSHOT = Path(__file__).parent / "gas_snapshot.json"
 
 

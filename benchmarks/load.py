@@ -1,9 +1,8 @@
-"""Five operators on one machine, each four processes of its own, on anvil: quiet, with a few jobs, and with 1,000 open at once.
+"""Five operators on one machine, each four processes of its own, and 1,000 jobs open at once.
 
-The operators are those of `quorate up`. Latency is counted in blocks, from the first in which a duty can be in a block: one
-confirmation is waited for, blocks come every six seconds. Under load they come every second, and each job has one seat and 16
-rows of its own. All must be drawn, and all are watched; an address can hold seats of 24 jobs at a time, so that five are full
-with 120, and the other jobs end without a seat, as they do wherever more is asked than there are operators for.
+The operators are those of `quorate up`, on anvil with a block every second. Each job has one seat and 16 rows of its own. All
+must be drawn, and all are watched; an address can hold seats of 24 jobs at a time, so that five are full with 120, and the
+other jobs end without a seat, as they do wherever more is asked than there are operators for.
 """
 
 from __future__ import annotations
@@ -11,7 +10,6 @@ from __future__ import annotations
 import sys
 import tempfile
 import time
-from bisect import bisect_left
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
@@ -22,13 +20,12 @@ import numpy as np
 from benchmarks import memory
 from contracts.deployment import Contracts, Deployment
 from contracts.endpoint import Endpoint
-from contracts.job import Job, Outcome, Phase, Terms, challenge_end, data_uri_hash, phase, seed_block
+from contracts.job import Job, Outcome, Phase, Terms, data_uri_hash, phase
 from contracts.merkle import MerkleTree, input_leaf
 from contracts.stake import LANES
 from contracts.transactor import Transactor
 from coordinator.clock import Clock
 from coordinator.devnet import dev_keys, find_anvil
-from coordinator.event_log import Event
 from coordinator.job_store import JobStore, Source
 from coordinator.job_view import JobView
 from coordinator.topology import OPERATORS, Running, Topology, running
@@ -39,34 +36,28 @@ from models.program import compile_network, model_id
 JOBS = 1000
 ROWS = 16
 REWARD = 10**17
-CONFIRMATIONS = 1
-"""As `quorate up` sets it."""
-LATENCY_BLOCK = 6.0
-LATENCY_JOBS = 6
-LATENCY_SEATS = 5
 SETTLING_SECONDS = 20.0
 """Until processes that were started do nothing more."""
-FEW = {"commit_window": 120, "reveal_window": 120, "challenge_window": 120, "response_window": 1}
-MANY = {"commit_window": 300, "reveal_window": 150, "challenge_window": 300, "response_window": 1}
+WINDOWS = {"commit_window": 300, "reveal_window": 150, "challenge_window": 300, "response_window": 1}
 """Windows in seconds."""
 LONGEST = 1800.0
 """Seconds after which a job that is not over counts as one that nobody ends."""
 
 
 def measure() -> list[dict[str, Any]]:
-    """The rows {"name", "value", "unit"} of this table; none where anvil or Redis is missing. Takes some forty minutes."""
+    """The rows {"name", "value", "unit"} of this table; none where anvil or Redis is missing. Takes some fifteen minutes."""
     if find_anvil() is None:
         sys.stderr.write("load: there is no anvil: npm install --prefix .tools @foundry-rs/anvil\n")
         return []
     with tempfile.TemporaryDirectory() as name:
-        return [*_quiet(Path(name) / "quiet"), *_loaded(Path(name) / "loaded")]
+        return _loaded(Path(name) / "loaded")
 
 
 def _row(name: str, value: float, unit: str) -> dict[str, Any]:
     return {"name": f"load/{name}", "value": value, "unit": unit}
 
 
-class _Market:
+class Market:
     """The requester, and an observer of the chain."""
 
     def __init__(self, topology: Topology, stack: ExitStack) -> None:
@@ -137,74 +128,23 @@ def _is_over(view: JobView, clock: Clock) -> bool:
 
 
 @contextmanager
-def _market(folder: Path, block_time: float) -> Iterator[_Market]:
+def operators_at_work(folder: Path, block_time: float) -> Iterator[Market]:
     topology = Topology.at(folder, chain_port=0, chain="anvil", block_time=block_time)
     with ExitStack() as stack:
         processes = stack.enter_context(running(topology))
-        market = _Market(topology, stack)
+        market = Market(topology, stack)
         market.processes = processes
         yield market
-
-
-# ---- Quiet, and with a few jobs ----
-
-
-def _quiet(folder: Path) -> list[dict[str, Any]]:
-    with _market(folder, LATENCY_BLOCK) as market:
-        time.sleep(SETTLING_SECONDS)
-        pids = market.processes.pids
-        own = {pid for name, pid in pids.items() if name.startswith(f"{OPERATORS[0]}-")}
-        idle = memory.together(own)
-        ids: list[bytes] = []
-        for _ in range(LATENCY_JOBS):
-            ids += market.create(1, LATENCY_SEATS, FEW)
-            time.sleep(3 * LATENCY_BLOCK)
-        market.until_over(ids)
-        late = _latencies(market, ids)
-        rows = [_row("idle_memory_of_an_operator", round(idle / 1e6), "MB")]
-        rows += [_row(f"latency/{duty}", max(late[duty]), "blocks") for duty in ("draw", "commit", "reveal", "settle")]
-        return rows
-
-
-def _latencies(market: _Market, ids: Sequence[bytes]) -> dict[str, list[int]]:
-    """Blocks that each duty took beyond the first that could have held it. A settlement's first is the one that ends the
-    challenges: only what comes after that can be sent."""
-    times = _block_times(market)
-    late: dict[str, list[int]] = {"draw": [], "commit": [], "reveal": [], "settle": []}
-    for job_id in ids:
-        view, events = market.store.view(job_id), market.store.history(job_id=job_id)
-        assert view is not None
-        (drawn,) = [event for event in events if event.name == "Drawn"]
-        late["draw"].append(drawn.block - seed_block(view.state) - 1)
-        commits = [event for event in events if event.name == "Committed"]
-        at_once = [event for event in commits if 2 * (event.time - drawn.time) < view.terms.commit_window]
-        late["commit"] += [event.block - drawn.block - 1 for event in at_once]
-        closed = commits[-1].block
-        late["reveal"] += [event.block - closed - 1 for event in events if event.name == "Revealed"]
-        late["settle"] += _settled_late(view, events, times)
-    return late
-
-
-def _settled_late(view: JobView, events: Sequence[Event], times: Sequence[tuple[int, int]]) -> list[int]:
-    first = times[bisect_left(times, (challenge_end(view.state, view.terms), 0))][1]
-    return [event.block - first for event in events if event.name == "Settled"]
-
-
-def _block_times(market: _Market) -> list[tuple[int, int]]:
-    """(time, number) of all blocks."""
-    ask = market.contracts.endpoint.ask
-    count = int(ask("eth_blockNumber"), 16) + 1
-    return [(int(ask("eth_getBlockByNumber", hex(number), False)["timestamp"], 16), number) for number in range(count)]
 
 
 # ---- 1,000 jobs ----
 
 
 def _loaded(folder: Path) -> list[dict[str, Any]]:
-    with _market(folder, 1.0) as market:
+    with operators_at_work(folder, 1.0) as market:
         time.sleep(SETTLING_SECONDS)
         began = time.monotonic()
-        ids = market.create(JOBS, 1, MANY)
+        ids = market.create(JOBS, 1, WINDOWS)
         created = time.monotonic() - began
         most_open, most_memory = 0, 0
         groups = {pid for name, pid in market.processes.pids.items() if name.startswith(f"{OPERATORS[0]}-")}
@@ -241,7 +181,7 @@ def _loaded(folder: Path) -> list[dict[str, Any]]:
         ]
 
 
-def _share_of_window(market: _Market, view: JobView) -> float:
+def _share_of_window(market: Market, view: JobView) -> float:
     """How much of the reveal window was over when the last root was opened."""
     events = market.store.history(job_id=view.job_id)
     closed = max(event.time for event in events if event.name == "Committed")
