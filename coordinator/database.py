@@ -1,6 +1,7 @@
 """Where a projection is kept: a file of SQLite, or a schema on a PostgreSQL server. One process at a time writes it.
 
-Either is deletable: what cannot be used is moved aside under another name, never deleted, and the chain is read again.
+Either is deletable: what cannot be used is moved aside under another name, never deleted, and the chain is read again. A schema
+that holds another application's tables is left alone.
 """
 
 from __future__ import annotations
@@ -24,6 +25,8 @@ from urllib.parse import parse_qsl, urlencode, urlsplit
 import sqlalchemy as sql
 from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.exc import DatabaseError, DBAPIError, NoSuchTableError
+
+from coordinator.store_tables import metadata
 
 SCHEMA = "quorate"
 """Of PostgreSQL, unless the URL names another: two coordinators of one database need one each."""
@@ -278,8 +281,14 @@ class _PostgresSchema(Database):
 
     def set_aside(self) -> str | None:
         with self.engine.begin() as connection:
-            if not sql.inspect(connection).get_table_names(self._url.schema):
+            there = sql.inspect(connection).get_table_names(self._url.schema)
+            if not there:
                 return None
+            if foreign := set(there) - metadata.tables.keys():  # another application would miss them
+                which = (
+                    f"the schema has a table {sorted(foreign)[0]!a}, which is none of ours: name another by ?schema=…"
+                )
+                raise StoreUnusable(self._url, which)
             taken = set(sql.inspect(connection).get_schema_names())
             number = 1
             while (aside := f"{self._url.schema}_aside_{number}") in taken:

@@ -114,13 +114,18 @@ def rows_in(server: Server, table: str) -> object:
     return server.execute(f"SELECT count(*) FROM {table}")[0][0]  # noqa: S608
 
 
-def test_somebody_elses_tables_are_not_written_to(where: PostgresUrl, server: Server) -> None:
-    server.execute(f"CREATE SCHEMA {where.schema}")
+@pytest.mark.parametrize("beside", ["nothing of ours", "our own tables"])
+def test_a_schema_with_somebody_elses_tables_is_left_as_it_is(beside: str, where: PostgresUrl, server: Server) -> None:
+    if beside == "our own tables":
+        filled = JobStore(where, SOURCE)
+        filled.close()
+    else:
+        server.execute(f"CREATE SCHEMA {where.schema}")
     server.execute(f"CREATE TABLE {where.schema}.recipes (name TEXT)")
-    with JobStore(where, SOURCE) as store:
-        assert store.cursor() is None
-    assert rows_in(server, f"{where.schema}_aside_1.recipes") == 0
-    assert server.execute(f"SELECT to_regclass('{where.schema}.recipes')") == [(None,)]
+    with pytest.raises(StoreUnusable, match="'recipes', which is none of ours"):
+        JobStore(where, SOURCE, rebuild=True)
+    assert rows_in(server, f"{where.schema}.recipes") == 0
+    assert server.execute(f"SELECT to_regnamespace('{where.schema}_aside_1')") == [(None,)]
 
 
 def test_two_coordinators_of_one_database_have_a_schema_each(places: Places) -> None:
