@@ -100,16 +100,9 @@ class Topology:
 
     def processes(self) -> Iterator[Process]:
         """All of them, in the order in which they are started."""
-        arguments = [
-            "--chain",
-            self.chain,
-            "--block-time",
-            str(self.block_time),
-            "--port",
-            str(self.chain_port),
-            "--deploy",
-        ]
-        arguments += ["--deployment-file", str(self.deployment)]
+        arguments = ["--port", str(self.chain_port), "--deploy", "--deployment-file", str(self.deployment)]
+        if (self.chain, self.block_time) != ("py-evm", 1.0):  # else as docker-compose.yml says it
+            arguments += ["--chain", self.chain, "--block-time", str(self.block_time)]
         home = {"QUORATE_HOME": str(self.folder / "home")}
         yield Process("chain", _quorate("devnet", *arguments), home, self._is_deployed)
         settings = {

@@ -9,6 +9,7 @@ import pytest
 from benchmarks import gas
 from benchmarks.__main__ import SNAPSHOT
 
+pytestmark = pytest.mark.slow
 TOLERANCE = 0.01
 LIMITS = {
     "job/direct/3": 560_000,

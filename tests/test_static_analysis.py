@@ -17,6 +17,8 @@ from tests.analysis.findings import (
 )
 from tests.requirements import missing
 
+pytestmark = pytest.mark.slow
+
 ORACLE = "contracts/src/ComputeOracle.sol"
 SETTLE = Finding("reentrancy-eth", "ComputeOracle.settle")
 PAID_FIRST = """
