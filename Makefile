@@ -20,7 +20,7 @@ help:
 	@echo "make demo       the main job on an embedded dev chain: five operators, a lying majority refuted, a supplier paid"
 	@echo "make test       every test that the tools on this machine allow; prints what it skipped"
 	@echo "make check      format, lint, types, import floors, stale artifacts"
-	@echo "make bench      measure accuracy, gas, inference and Merkle trees; writes benchmarks/results.md"
+	@echo "make bench      measure everything in benchmarks/; writes benchmarks/results.md; an hour or two"
 	@echo "make analysis   static analysis of the contracts, held against the answers in docs/security.md"
 	@echo "make proofs     prove the contracts' solvency for all amounts and addresses; minutes"
 	@echo "make determinism every model on every emulated processor and setting, resumable; writes docs/determinism.md"

@@ -40,7 +40,7 @@ _ABI: dict[str, Any] = {
 
 
 def measure() -> list[dict[str, Any]]:
-    """The rows {"name", "value", "unit"} of this table; none where there is no anvil. Takes about two minutes."""
+    """The rows {"name", "value", "unit"} of this table; none where there is no anvil. Takes some five minutes."""
     if find_anvil() is None:
         sys.stderr.write("catch_up: there is no anvil: npm install --prefix .tools @foundry-rs/anvil\n")
         return []
@@ -138,20 +138,11 @@ _LOG_BYTES = 19
 
 def _read(url: str, folder: Path) -> tuple[float, int]:
     """Seconds that the coordinator takes from its start to its end, and bytes of memory at most."""
-    command = [
-        sys.executable,
-        "-m",
-        "coordinator.cli.main",
-        "--rpc",
-        url,
-        "coordinator",
-        "--once",
-        "--worker",
-        address(0),
-    ]
+    program = [sys.executable, "-m", "coordinator.cli.main", "--rpc", url]
+    command = [*program, "coordinator", "--once", "--worker", address(0), "--database", str(folder / "jobs.sqlite")]
     environment = {"QUORATE_DEPLOYMENT": str(folder / "deployment.json"), "QUORATE_HOME": str(folder)}
     began, most = time.monotonic(), 0
-    with subprocess.Popen([*command, "--database", str(folder / "jobs.sqlite")], env=environment) as process:
+    with subprocess.Popen(command, env=environment) as process:
         while process.poll() is None:
             most = max(most, memory.peak(process.pid))
             time.sleep(0.05)

@@ -39,13 +39,13 @@ REWARD = 10**17
 SETTLING_SECONDS = 20.0
 """Until processes that were started do nothing more."""
 WINDOWS = {"commit_window": 300, "reveal_window": 150, "challenge_window": 300, "response_window": 1}
-"""Windows in seconds."""
+"""In seconds."""
 LONGEST = 1800.0
 """Seconds after which a job that is not over counts as one that nobody ends."""
 
 
 def measure() -> list[dict[str, Any]]:
-    """The rows {"name", "value", "unit"} of this table; none where anvil or Redis is missing. Takes some fifteen minutes."""
+    """The rows {"name", "value", "unit"} of this table; none where there is no anvil. Takes some fifteen minutes."""
     if find_anvil() is None:
         sys.stderr.write("load: there is no anvil: npm install --prefix .tools @foundry-rs/anvil\n")
         return []
@@ -60,7 +60,8 @@ def _row(name: str, value: float, unit: str) -> dict[str, Any]:
 class Market:
     """The requester, and an observer of the chain."""
 
-    def __init__(self, topology: Topology, stack: ExitStack) -> None:
+    def __init__(self, topology: Topology, processes: Running, stack: ExitStack) -> None:
+        self.processes = processes
         deployment = Deployment.load(topology.deployment)
         self.contracts = Contracts(Endpoint(topology.rpc_url), deployment)
         *operators, requester = dev_keys(len(OPERATORS) + 1)  # in the order in which the secrets are written
@@ -78,7 +79,6 @@ class Market:
         self.store = stack.enter_context(JobStore(topology.folder / "observer.sqlite", source))
         self.watcher = Watcher(self.contracts.endpoint, self.store, confirmations=0)
         self._data, self._jobs = topology.folder / "data", 0
-        self.processes: Running
 
     def create(self, count: int, seats: int, windows: dict[str, int]) -> list[bytes]:
         """So many jobs, sent without waiting in between; their ids."""
@@ -129,12 +129,10 @@ def _is_over(view: JobView, clock: Clock) -> bool:
 
 @contextmanager
 def operators_at_work(folder: Path, block_time: float) -> Iterator[Market]:
+    """Five operators with their stake, and a requester, until the block ends. block_time: seconds."""
     topology = Topology.at(folder, chain_port=0, chain="anvil", block_time=block_time)
     with ExitStack() as stack:
-        processes = stack.enter_context(running(topology))
-        market = Market(topology, stack)
-        market.processes = processes
-        yield market
+        yield Market(topology, stack.enter_context(running(topology)), stack)
 
 
 # ---- 1,000 jobs ----

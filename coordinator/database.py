@@ -24,7 +24,7 @@ from urllib.parse import parse_qsl, urlencode, urlsplit
 
 import sqlalchemy as sql
 from sqlalchemy.dialects import postgresql, sqlite
-from sqlalchemy.exc import DatabaseError, DBAPIError, NoSuchTableError
+from sqlalchemy.exc import DatabaseError, DBAPIError
 
 from coordinator.store_tables import metadata
 
@@ -167,8 +167,6 @@ class Database(ABC):
         """What drivers say becomes StoreDamaged, StoreLost and StoreUnusable."""
         try:
             yield
-        except NoSuchTableError as error:
-            raise StoreDamaged(self.where, f"it lacks the table {error}") from error
         except (DatabaseError, sqlite3.DatabaseError) as error:  # the second from what runs on a new connection
             cause = error.orig if isinstance(error, DatabaseError) else error
             reason = next(iter(str(cause).strip().splitlines()), type(cause).__name__)
@@ -307,6 +305,7 @@ class _PostgresSchema(Database):
         if self._is_connected:
             raise StoreLost(self._url)
         connection = psycopg.connect(**{**PATIENCE, **conninfo_to_dict(self._url.conninfo)}, autocommit=True)
+        self._watch.begin(connection.fileno())
         try:
             for name, value in self._session_settings():
                 connection.execute("SELECT set_config(%s, %s, false)", (name, value))
@@ -322,7 +321,6 @@ class _PostgresSchema(Database):
             connection.close()
             raise
         self._is_connected = True
-        self._watch.begin(connection.fileno())
         return connection
 
     def _session_settings(self) -> Iterator[tuple[str, str]]:

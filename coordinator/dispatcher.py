@@ -161,6 +161,7 @@ class Dispatcher:
 
     def forget_all_but(self, job_ids: Collection[bytes]) -> None:
         """Drop what is remembered of other jobs: they are closed, or gone with a reorganisation."""
+        self._draws = {job_id: draw for job_id, draw in self._draws.items() if job_id in job_ids}
         for job_id, kind in [key for key in self._sent if key[0] not in job_ids]:
             del self._sent[(job_id, kind)]
 

@@ -19,7 +19,6 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
 
 import redis
 from eth_utils import to_checksum_address
@@ -68,14 +67,22 @@ class Topology:
     """Of the dashboard, of each Redis, and of each coordinator's and signer's monitoring, by process."""
 
     @classmethod
-    def at(cls, folder: Path, operators: Sequence[str] = OPERATORS, chain_port: int = 8545, **more: Any) -> Topology:
+    def at(
+        cls,
+        folder: Path,
+        operators: Sequence[str] = OPERATORS,
+        chain_port: int = 8545,
+        *,
+        chain: str = "py-evm",
+        block_time: float = 1.0,
+    ) -> Topology:
         """A topology with ports of its own. Raises FileNotFoundError where there is no Redis."""
         server = shutil.which("redis-server")
         if server is None:
             raise FileNotFoundError("redis-server is not installed: each operator needs its own (Debian: redis-server)")
         names = ["dashboard", *(f"{one}-{role}" for one in operators for role in ("redis", "coordinator", "signer"))]
         ports = {name: free_port() for name in names}
-        return cls(folder, tuple(operators), chain_port or free_port(), redis_server=server, ports=ports, **more)
+        return cls(folder, tuple(operators), chain_port or free_port(), chain, block_time, server, ports)
 
     @property
     def deployment(self) -> Path:
