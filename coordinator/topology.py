@@ -26,6 +26,7 @@ from eth_utils import to_checksum_address
 from contracts.deployment import BadDeployment, Deployment
 from contracts.endpoint import ChainError, Endpoint
 from coordinator.devnet import free_port
+from coordinator.devnet.anvil import need_anvil
 from coordinator.devnet.secret_files import write as write_secrets
 
 log = logging.getLogger(__name__)
@@ -76,10 +77,12 @@ class Topology:
         chain: str = "py-evm",
         block_time: float = 1.0,
     ) -> Topology:
-        """A topology with ports of its own. Raises FileNotFoundError where there is no Redis."""
+        """A topology with ports of its own. Raises FileNotFoundError where there is no Redis, or not the chain wanted."""
         server = shutil.which("redis-server")
         if server is None:
             raise FileNotFoundError("redis-server is not installed: each operator needs its own (Debian: redis-server)")
+        if chain == "anvil":
+            need_anvil()
         names = ["dashboard", *(f"{one}-{role}" for one in operators for role in ("redis", "coordinator", "signer"))]
         ports = {name: free_port() for name in names}
         return cls(folder, tuple(operators), chain_port or free_port(), chain, block_time, server, ports)
@@ -200,7 +203,7 @@ class Running:
         while not process.is_ready():
             ended = self._running[process.name][1].poll() is not None
             if ended or time.monotonic() > until:
-                raise NotStarted(f"{process.name} did not start:\n{self._tail(process.name)}")
+                raise NotStarted(f"{process.name} did not start; its log ends: {self._tail(process.name)}")
             time.sleep(0.1)
 
     def watch(self, stop: threading.Event) -> None:
@@ -251,7 +254,7 @@ class Running:
 
     def _tail(self, name: str) -> str:
         lines = (self.folder / "logs" / f"{name}.log").read_text(errors="replace").splitlines()
-        return "\n".join(lines[-10:])
+        return " | ".join(lines[-10:])
 
 
 @contextmanager

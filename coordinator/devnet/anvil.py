@@ -46,6 +46,13 @@ def find_anvil() -> Path | None:
     return Path(found) if found else None
 
 
+def need_anvil() -> Path:
+    """As find_anvil. Raises FileNotFoundError, which says what to do, where there is none."""
+    if (found := find_anvil()) is None:
+        raise FileNotFoundError("no anvil: install it (npm install @foundry-rs/anvil), or use the py-evm chain")
+    return found
+
+
 class AnvilProcess:
     """A running anvil; a context manager that ends it."""
 
@@ -115,9 +122,7 @@ def start_anvil(
 
     Raises FileNotFoundError if there is no anvil, RuntimeError or TimeoutError if it does not start.
     """
-    executable = executable or find_anvil()
-    if executable is None:
-        raise FileNotFoundError("no anvil: install it (npm install @foundry-rs/anvil), or use the py-evm chain")
+    executable = executable or need_anvil()
     mining = ["--no-mining"] if block_time is None else ["--block-time", f"{block_time:g}"]
     process = subprocess.Popen(
         [

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import select
+import shutil
 import signal
 import subprocess
 import sys
@@ -23,6 +24,7 @@ from coordinator.cli.failures import ExitCode
 from coordinator.devnet import free_port
 from tests.coordinator.cli.conftest import PASSPHRASE, Chain, Cli, keep_key
 from tests.postgres_server import PASSWORD, Server
+from tests.requirements import missing
 
 PATIENCE = 90.0
 
@@ -131,6 +133,17 @@ def test_bounds_that_make_no_sense_are_refused_by_name(cli: Cli, network: Chain,
 
 
 # ---- coordinator and worker ----
+
+
+def test_a_topology_on_a_chain_that_is_not_here_does_not_start(
+    cli: Cli, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    if shutil.which("redis-server") is None:
+        missing("redis-server", "install Debian's redis-server")
+    monkeypatch.setattr("coordinator.devnet.anvil.find_anvil", lambda: None)
+    ran = cli("up", "--chain", "anvil", "--folder", tmp_path / "up")
+    assert ran.code == ExitCode.BAD_INPUT and "npm install @foundry-rs/anvil" in ran.err
+    assert not (tmp_path / "up").exists()
 
 
 def test_an_observing_coordinator_catches_up_once(cli: Cli, network: Chain, home: Path) -> None:
