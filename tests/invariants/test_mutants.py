@@ -16,7 +16,7 @@ EXAMPLES = 250
 
 
 @pytest.fixture(scope="module")
-def bytecodes() -> Mapping[str, Future[str]]:
+def bytecodes() -> Mapping[str, Future[Mapping[str, str]]]:
     try:
         return compile_mutants()
     except CompilerMissing as error:
@@ -44,7 +44,7 @@ def test_the_contracts_themselves_are_not_caught() -> None:
 @pytest.mark.slow
 @pytest.mark.timeout(1_800)
 @pytest.mark.parametrize("mutant", MUTANTS, ids=lambda mutant: mutant.name.replace(" ", "-"))
-def test_a_seeded_bug_is_caught(mutant: Mutant, bytecodes: Mapping[str, Future[str]]) -> None:
-    caught = caught_by({mutant.contract: bytecodes[mutant.name].result()}, EXAMPLES)
+def test_a_seeded_bug_is_caught(mutant: Mutant, bytecodes: Mapping[str, Future[Mapping[str, str]]]) -> None:
+    caught = caught_by({mutant.contract: bytecodes[mutant.name].result()[mutant.name]}, EXAMPLES)
     print(f"{mutant.name}: {caught}")
     assert caught, f"random play lets it pass that {mutant.name}"
