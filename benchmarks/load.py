@@ -1,8 +1,8 @@
 """Five operators on one machine, each four processes of its own, and 1,000 jobs open at once.
 
-The operators are those of `quorate up`, on anvil with a block every second. Each job has one seat and 16 rows of its own. All
-must be drawn, and all are watched; an address can hold seats of 24 jobs at a time, so that five are full with 120, and the
-other jobs end without a seat, as they do wherever more is asked than there are operators for.
+The operators are those of `quorate up`, on anvil with a block every two seconds, as on OP Mainnet. Each job has one seat and
+16 rows of its own. All must be drawn, and all are watched; an address can hold seats of 24 jobs at a time, so that five are
+full with 120, and the other jobs end without a seat, as they do wherever more is asked than there are operators for.
 """
 
 from __future__ import annotations
@@ -38,7 +38,9 @@ ROWS = 16
 REWARD = 10**17
 SETTLING_SECONDS = 20.0
 """Until processes that were started do nothing more."""
-WINDOWS = {"commit_window": 300, "reveal_window": 150, "challenge_window": 300, "response_window": 1}
+BLOCK_TIME = 2.0
+"""Seconds."""
+WINDOWS = {"commit_window": 300, "reveal_window": 300, "challenge_window": 300, "response_window": 1}
 """In seconds."""
 LONGEST = 1800.0
 """Seconds after which a job that is not over counts as one that nobody ends."""
@@ -139,7 +141,7 @@ def operators_at_work(folder: Path, block_time: float) -> Iterator[Market]:
 
 
 def _loaded(folder: Path) -> list[dict[str, Any]]:
-    with operators_at_work(folder, 1.0) as market:
+    with operators_at_work(folder, BLOCK_TIME) as market:
         time.sleep(SETTLING_SECONDS)
         began = time.monotonic()
         ids = market.create(JOBS, 1, WINDOWS)
@@ -166,7 +168,7 @@ def _loaded(folder: Path) -> list[dict[str, Any]]:
             _row("1000/created", round(created), "s"),
             _row("1000/drawn", len(blocks), f"of {JOBS} jobs"),
             _row("1000/latest_draw", max(blocks), "blocks after its job"),
-            _row("1000/seats_taken", len(seats), f"of {len(OPERATORS) * LANES} lanes"),
+            _row("1000/seats_taken", len(seats), f"in {len(OPERATORS) * LANES} lanes"),
             _row("1000/seats_paid", sum(1 for _, seat in seats if seat.paid), f"of {len(seats)}"),
             _row("1000/seats_forfeited", sum(1 for _, seat in seats if seat.forfeited), f"of {len(seats)}"),
             _row("1000/seats_released", sum(1 for _, seat in seats if not seat.is_held), f"of {len(seats)}"),

@@ -3,7 +3,7 @@ word on a block's time and parent worth as much as its hash."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from typing import Any
 
 import rlp
@@ -67,10 +67,16 @@ def check(block: Mapping[str, Any]) -> None:
 
 def fetch(endpoint: Endpoint, number: int) -> bytes:
     """The RLP-encoded header of a past block. Raises HeaderMismatch, ChainError."""
-    block = endpoint.ask("eth_getBlockByNumber", hex(number), False)
-    if block is None:
-        raise ChainError(f"the node does not have block {number}: wait until it is mined, or ask another node")
-    return encode(block)
+    return fetch_each(endpoint, [number])[number]
+
+
+def fetch_each(endpoint: Endpoint, numbers: Collection[int]) -> dict[int, bytes]:
+    """The RLP-encoded headers of past blocks. Raises HeaderMismatch, ChainError."""
+    blocks = endpoint.ask_each("eth_getBlockByNumber", [(hex(number), False) for number in numbers])
+    for number, block in zip(numbers, blocks, strict=True):
+        if block is None:
+            raise ChainError(f"the node does not have block {number}: wait until it is mined, or ask another node")
+    return {number: encode(block) for number, block in zip(numbers, blocks, strict=True)}
 
 
 def _bytes(value: str) -> bytes:

@@ -155,6 +155,10 @@ class ComputeOracle:
         """The job's state; created_block is 0 if there is no such job."""
         return JobState.of_tuple(self._read("jobState", job_id, block=block))
 
+    def job_states(self, job_ids: Sequence[bytes], block: int) -> list[JobState]:
+        """The same of many jobs, in order."""
+        return [JobState.of_tuple(values) for values in self._read_each("jobState", [(one,) for one in job_ids], block)]
+
     def phase(self, job: Job, block: BlockIdentifier = "latest") -> Phase:
         """The job's phase. Raises errors.UnknownJob."""
         return Phase(self._read("phaseOf", job.as_tuple(), block=block))
@@ -162,6 +166,12 @@ class ComputeOracle:
     def seat_at(self, worker: ChecksumAddress, lane: int, block: BlockIdentifier = "latest") -> Seat:
         """What the worker's lane holds, or held last."""
         return Seat.of_tuple(self._read("seatAt", worker, lane, block=block))
+
+    def seats_at(self, worker: ChecksumAddress, lanes: Sequence[int], block: int) -> list[Seat]:
+        """The same of several lanes, in order."""
+        return [
+            Seat.of_tuple(values) for values in self._read_each("seatAt", [(worker, lane) for lane in lanes], block)
+        ]
 
     def tally(self, job_id: bytes, root: bytes, block: BlockIdentifier = "latest") -> Tally:
         """What is known of a root; its seats wherever they are counted."""
@@ -196,3 +206,7 @@ class ComputeOracle:
 
     def _read(self, name: str, *values: Any, block: BlockIdentifier = "latest") -> Any:
         return self.endpoint.read(self.contract.get_function_by_name(name)(*values), block)
+
+    def _read_each(self, name: str, arguments: Sequence[Sequence[Any]], block: int) -> list[Any]:
+        function = self.contract.get_function_by_name(name)
+        return self.endpoint.read_each([function(*values) for values in arguments], block)

@@ -14,6 +14,7 @@ from typing import Any, NamedTuple, TypeAlias
 
 import requests
 from eth_typing import ChecksumAddress
+from eth_utils.abi import get_abi_output_types
 from hexbytes import HexBytes
 from web3 import Web3
 from web3.contract.contract import ContractConstructor, ContractFunction
@@ -170,6 +171,18 @@ class Endpoint:
         except Exception:
             self.simulate(call_of(function), block=block)  # says what it was in our own words
             raise
+
+    def read_each(self, functions: Sequence[ContractFunction], block: BlockIdentifier) -> list[Any]:
+        """As `read` of each, many in one request where the node takes that; addresses in it are in lower case."""
+        calls = [call_of(function) for function in functions]
+        for call in calls:
+            self._require_code(call)
+        params = [(_params(call, NOWHERE), _block_param(block)) for call in calls]
+        read = []
+        for function, told in zip(functions, self.ask_each("eth_call", params), strict=True):
+            values = self.web3.codec.decode(get_abi_output_types(function.abi), bytes(HexBytes(told)))
+            read.append(values[0] if len(values) == 1 else values)
+        return read
 
     @contextmanager
     def reaching(self) -> Iterator[None]:

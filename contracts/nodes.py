@@ -178,12 +178,24 @@ class Nodes(BaseProvider):
     def make_batch(self, method: str, params: Sequence[Any]) -> list[RPCResponse]:
         """The answers of the first fit node in order; none where it does not take that many at once, or has no answer at all.
 
-        Of what no second node is asked. Raises NodesDisagree, and what requests raises where no node answers.
+        What a second node is asked too, that one must answer alike: of calls there are none where it does not, or where
+        there is none. Then they are asked one at a time, as always. Raises NodesDisagree, and what requests raises where no
+        node answers.
         """
-        assert method not in WITNESSED
         if len(self._nodes) > 1:
             self._survey_if_due()
-        node = self._in_turn()[0]
+        first, *others = self._in_turn()
+        answers = self._batch_of(first, method, params)
+        if method not in WITNESSED or len(self._nodes) == 1:
+            return answers
+        assert method == "eth_call"
+        told = [_outcome(answer) for answer in answers]
+        if not others or None in told:
+            return []
+        return answers if [_outcome(said) for said in self._batch_of(others[0], method, params)] == told else []
+
+    @staticmethod
+    def _batch_of(node: Node, method: str, params: Sequence[Any]) -> list[RPCResponse]:
         if not node.takes_batches:
             return []
         try:

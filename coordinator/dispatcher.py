@@ -21,11 +21,13 @@ from oracle_worker.chunks import CHUNK_DEPTH, plan
 from oracle_worker.job_codec import job_to_json
 from oracle_worker.queues import (
     ACT,
+    BEGUN,
     EXAMINE,
     INFER,
     MOST_DRAWS,
     ROLES,
     STEPS,
+    URGENT,
     Broker,
     make_sender,
     priority_of,
@@ -151,9 +153,9 @@ class Dispatcher:
         self._draws.clear()
         for start in range(0, len(draws), MOST_DRAWS):
             part = draws[start : start + MOST_DRAWS]
-            (job, *beside), (_, first, times) = [job_to_json(view.job, view.data_uri) for view, _, _ in part], part[0]
-            expires = min(self._wait(first, times), LONGEST_QUEUED)
-            self._publish(Message(ACT, (job, ActionKind.DRAW.value, beside), expires, priority_of(None)))
+            job, *beside = [job_to_json(view.job, view.data_uri) for view, _, _ in part]
+            wait = min(self._wait(action, times) for _, action, times in part)
+            self._publish(Message(ACT, (job, ActionKind.DRAW.value, beside), min(wait, LONGEST_QUEUED), BEGUN))
             for _, action, often in part:
                 self._sent[(action.job_id, action.kind)] = _Sent(self._clock(), often, action.progress)
                 sent.append(action)
@@ -173,6 +175,8 @@ class Dispatcher:
     def _messages(self, view: JobView, action: Action, wait: float) -> Iterator[Message]:
         job = job_to_json(view.job, view.data_uri)
         priority = priority_of(action.ends_in if action.left is None else action.left)
+        if action.kind not in (ActionKind.INFER, ActionKind.EXAMINE):
+            priority = URGENT if action.kind == ActionKind.REVEAL else max(priority, BEGUN)
         if action.kind == ActionKind.INFER:
             for chunk in range(plan(view.terms.item_count, self._chunk_depth).count):
                 yield Message(INFER, (job, chunk), wait, priority)

@@ -18,7 +18,7 @@ from eth_hash.auto import keccak
 from eth_typing import ChecksumAddress
 from eth_utils import to_canonical_address
 
-from contracts.job import Execution, Phase, challenge_end, commit_end, phase, reveal_end, seed_block
+from contracts.job import HASH_WINDOW, Execution, Phase, challenge_end, commit_end, phase, reveal_end, seed_block
 from contracts.stake import odds_factor, winning_tickets
 from coordinator.clock import Clock
 from coordinator.job_view import JobSeat, JobView
@@ -340,7 +340,16 @@ def _left(kind: ActionKind, at: Situation) -> int | None:
         return reveal_end(state, terms) - now
     if kind == ActionKind.EXAMINE:
         return min([*at.open_answers, challenge_end(state, terms)]) - now
+    if kind == ActionKind.DRAW:
+        return _left_to_draw(at)
     return None
+
+
+def _left_to_draw(at: Situation) -> int:
+    """Seconds until the chain forgets the hash of the seed's block, were blocks to come as they did since the job's."""
+    passed, seconds = at.clock.block_number - at.view.state.created_block, at.clock.now - at.view.created_at
+    blocks = seed_block(at.view.state) + HASH_WINDOW - at.clock.block_number
+    return blocks * seconds // max(1, passed)
 
 
 def _ends_in(kind: ActionKind, at: Situation) -> int | None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -282,6 +282,16 @@ class ChainView:
             raise UnknownJob(job_id, self.contracts.deployment.oracle)
         return Sight(job, job_id, state, head)
 
+    def sights(self, jobs: Sequence[Job]) -> list[Sight]:
+        """Those jobs that there are, at the latest block."""
+        job_ids = [self.job_id(job) for job in jobs]
+        if len(jobs) == 1:
+            current_job.set("0x" + job_ids[0].hex())
+        head = self.head()
+        states = self.contracts.oracle.job_states(job_ids, head.number)
+        each = zip(jobs, job_ids, states, strict=True)
+        return [Sight(job, job_id, state, head) for job, job_id, state in each if state.created_block != 0]
+
     def account(self, sight: Sight, worker: ChecksumAddress) -> Account:
         """A worker's entry in the books at the sight's block."""
         return self.contracts.oracle.account(worker, sight.head.number)
@@ -294,11 +304,12 @@ class ChainView:
         account = self.account(sight, worker)
         seen = history.seats.get(worker)
         if seen is not None and account.holds(seen.lane):
-            seat = self._seat_at(sight, worker, seen.lane)
+            seat = self.contracts.oracle.seat_at(worker, seen.lane, sight.head.number)
             if seat.holds(sight.job_id, seen.word):
                 return seen, seat
-        for lane in range(LANES):
-            if account.holds(lane) and self._seat_at(sight, worker, lane).tag == tag_of(sight.state.seed):
+        lanes = [lane for lane in range(LANES) if account.holds(lane)]
+        for lane, seat in zip(lanes, self.contracts.oracle.seats_at(worker, lanes, sight.head.number), strict=True):
+            if seat.tag == tag_of(sight.state.seed):
                 raise UntoldSeats(sight.job_id, worker, lane)
         return None
 
@@ -353,9 +364,6 @@ class ChainView:
         if sight.state.granted_seats >= sight.job.terms.seats:  # the commit that took the last seat closed it
             return number >= history.last_commit
         return number >= 0 and self.head(number).timestamp >= protocol.commit_end(sight.state, sight.job.terms)
-
-    def _seat_at(self, sight: Sight, worker: ChecksumAddress, lane: int) -> Seat:
-        return self.contracts.oracle.seat_at(worker, lane, sight.head.number)
 
     def _logs(self, job_id: bytes, first: int, last: int) -> Iterator[LogReceipt]:
         topics = [[HexBytes(topic) for topic in (self._created, *self._events)], HexBytes(job_id)]

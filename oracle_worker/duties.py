@@ -39,27 +39,22 @@ STALE_SHARE = 8
 
 def draw(context: SignerContext, *jobs: Job) -> Result:
     """Draw the juries of jobs whose seed's block is past, all in one transaction: a rush of strangers' jobs takes no more."""
-    headers: dict[int, bytes] = {}
-    calls, why_not = [], "there is no job"
-    for job in jobs:
-        try:
-            sight = context.view.sight(job)
-        except UnknownJob as unknown:
-            if len(jobs) == 1:
-                raise
-            why_not = str(unknown)
-            continue
+    sights = context.view.sights(jobs)
+    if not sights:
+        raise UnknownJob(context.view.job_id(jobs[0]), context.contracts.deployment.oracle)
+    seeds, why_not = {}, ""
+    for sight in sights:
         seed_block = protocol.seed_block(sight.state)
         if sight.phase != Phase.DRAWING:
             why_not = f"the job is {sight.phase.name}"
         elif sight.head.number <= seed_block:
             why_not = f"the seed comes from block {seed_block}, the chain is at {sight.head.number}"
         else:
-            if seed_block not in headers:
-                headers[seed_block] = block_header.fetch(context.contracts.endpoint, seed_block)
-            calls.append(context.contracts.oracle.draw(sight.job_id, headers[seed_block]))
-    if not calls:
+            seeds[sight.job_id] = seed_block
+    if not seeds:
         return Nothing("draw", why_not)
+    headers = block_header.fetch_each(context.contracts.endpoint, set(seeds.values()))
+    calls = [context.contracts.oracle.draw(job_id, headers[block]) for job_id, block in seeds.items()]
     try:
         drawn = _draw_all(context, calls, headers)
     except Reverted:

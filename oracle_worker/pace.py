@@ -1,4 +1,4 @@
-"""How long a signer's transactions take, one after the other: whoever holds seats must be able to open them all at once."""
+"""How long a signer takes for a duty, one after the other: whoever holds seats must be able to open them all at once."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from statistics import median
 
 REMEMBERED = 8
 LONGEST_MEMORY = 600.0
-"""Seconds after which a transaction says nothing any more of how long the next one takes."""
+"""Seconds after which a duty says nothing any more of how long the next one takes."""
 
 
 class Pace:
@@ -20,7 +20,7 @@ class Pace:
         self._taken: deque[tuple[float, float]] = deque(maxlen=REMEMBERED)
 
     def note(self, seconds: float) -> None:
-        """A transaction took so long until a block held it."""
+        """A commit or a reveal, which is like it, took so long from its first look at the chain until a block held it."""
         self._taken.append((self._clock(), seconds))
 
     def seconds(self, usual: float) -> float:

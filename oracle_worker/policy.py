@@ -54,11 +54,11 @@ def check_gain(settings: WorkerSettings, seats: int, terms: Terms, reward: int, 
 def check_reveals(terms: Terms, held: int, seconds: float) -> None:
     """Whether a seat of one more job can be opened in time, should all that are held come to their reveal at once.
 
-    held: jobs with seats; seconds: what a transaction takes. Raises PolicyRefusal.
+    held: jobs with seats; seconds: what a reveal takes. Raises PolicyRefusal.
     """
     if 2 * (held + 1) * seconds > terms.reveal_window:
         raise PolicyRefusal(
-            f"seats of {held} jobs are held, and a transaction takes {seconds:.0f} s: should all be revealed at once, a window "
+            f"seats of {held} jobs are held, and a reveal takes {seconds:.0f} s: should all be revealed at once, a window "
             f"of {terms.reveal_window} s would be too short"
         )
 

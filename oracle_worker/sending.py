@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-import time
 from collections.abc import Collection, Iterable
 
 from web3.types import TxReceipt
@@ -33,7 +32,7 @@ def send(
 
     urgent: the stake depends on it. spare: it may not take what the reveals of seats held can cost.
     """
-    keep, began = gas_money.for_reveals(context) if spare else 0, time.monotonic()
+    keep = gas_money.for_reveals(context) if spare else 0
     try:
         receipt = context.transactor.send(call, deadline=deadline, urgent=urgent, keep=keep)
     except OracleRevert as refusal:
@@ -42,7 +41,6 @@ def send(
         return Nothing(duty, f"the chain says {refusal}")
     except DeadlinePassed as late:
         return Nothing(duty, str(late))
-    context.pace.note(time.monotonic() - began)
     context.metrics.duty_done(duty)
     log.info("%s: %s, %d gas", duty, detail, receipt["gasUsed"])
     return Done(duty, detail, (receipt,))

@@ -7,6 +7,7 @@ coordinator's next cycle. What an operator must read is logged, with the task's 
 from __future__ import annotations
 
 import logging
+import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any, Protocol
@@ -20,6 +21,7 @@ from oracle_worker.job_codec import BadMessage, action_to_json, job_from_json
 from oracle_worker.json_log import current_job
 from oracle_worker.queues import (
     ACT,
+    BEGUN,
     COLLECT,
     DISPUTE,
     EXAMINE,
@@ -80,7 +82,7 @@ def _register(app: Any, contexts: Contexts) -> None:
             if isinstance(found, Nothing):
                 _tell(found)
             else:
-                app.send_task(COLLECT, [contexts.compute.seal.close(COLLECT, found)], priority=URGENT)
+                app.send_task(COLLECT, [contexts.compute.seal.close(COLLECT, found)], priority=BEGUN)
 
     def examine(job: object) -> None:
         with _telling(EXAMINE):
@@ -105,7 +107,7 @@ def _register(app: Any, contexts: Contexts) -> None:
             for one in found.waiting:
                 app.send_task(*((EXAMINE, [job]) if one is None else (INFER, [job, one])))
             if found.report is not None:
-                app.send_task(UNAVAILABLE, [contexts.compute.seal.close(UNAVAILABLE, found.report)], priority=URGENT)
+                app.send_task(UNAVAILABLE, [contexts.compute.seal.close(UNAVAILABLE, found.report)], priority=BEGUN)
             if found.failure is not None:
                 raise found.failure
             return None
@@ -114,15 +116,18 @@ def _register(app: Any, contexts: Contexts) -> None:
         with _telling(ACT):
             if not isinstance(action, str) or action not in ACTIONS:
                 raise BadMessage(f"{ascii(action)[:40]} is no action: {', '.join(ACTIONS)} are")
-            _tell(ACTIONS[action](contexts.signer, *(job_from_json(one)[0] for one in (job, *_beside(action, beside)))))
+            jobs = [job_from_json(one)[0] for one in (job, *_beside(action, beside))]
+            _do(contexts.signer, lambda signer: ACTIONS[action](signer, *jobs))
 
     def collect(message: object) -> None:
         with _telling(COLLECT):
-            _tell(duties.collect(contexts.signer, contexts.signer.seal.open(COLLECT, message)))
+            body = contexts.signer.seal.open(COLLECT, message)
+            _do(contexts.signer, lambda signer: duties.collect(signer, body))
 
     def unavailable(message: object) -> None:
         with _telling(UNAVAILABLE):
-            _tell(duties.note_failed_try(contexts.signer, contexts.signer.seal.open(UNAVAILABLE, message)))
+            body = contexts.signer.seal.open(UNAVAILABLE, message)
+            _do(contexts.signer, lambda signer: duties.note_failed_try(signer, body))
 
     def dispute(message: object) -> None:
         with _telling(DISPUTE):
@@ -165,6 +170,15 @@ def _telling(task: str) -> Iterator[None]:
         yield
     except (WorkerError, ChainError, Reverted, IndexError) as error:
         log.warning("%s: %s: %s", task, type(error).__name__, error)
+
+
+def _do(signer: SignerContext, duty: Callable[[SignerContext], Result]) -> None:
+    """Do it and tell of it. How long a seat's duty takes, reading and all, is how long others wait for theirs."""
+    began = time.monotonic()
+    result = duty(signer)
+    if isinstance(result, Done) and result.receipts and result.duty in ("commit", "reveal"):
+        signer.pace.note(time.monotonic() - began)
+    _tell(result)
 
 
 def _tell(result: Result) -> None:

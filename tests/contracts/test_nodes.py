@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable, Iterator
-from contextlib import ExitStack
+from contextlib import ExitStack, nullcontext
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +15,7 @@ from web3.contract import Contract
 
 from contracts import abi
 from contracts.endpoint import Call, ChainUnreachable, Endpoint, NodesDisagree, Rejected, WrongChain
+from contracts.errors import Reverted
 from contracts.nodes import AGREED_DEPTH, LIMIT_TRIES, LONGEST_REST, MOST_LAG, Nodes, split_urls
 from contracts.transactor import Transactor
 from coordinator.devnet import dev_keys, running_chain
@@ -244,6 +245,43 @@ def test_who_does_not_have_the_block_has_no_say_about_state(nodes: list[FaultyNo
     for node in nodes[1:]:
         node.faults["eth_call"] = said({"error": {"code": -32001, "message": "block not found"}})
     assert count_of(harness, all_of(nodes), head) == 1
+
+
+@pytest.mark.parametrize("liar", [None, 0, 1, 2])
+def test_many_calls_in_one_request_are_witnessed_like_single_ones(
+    nodes: list[FaultyNode], harness: Contract, liar: int | None
+) -> None:
+    if liar is not None:
+        nodes[liar].faults["eth_call"] = said({"result": LIE})
+    counts = [harness.functions.count()] * 3
+    assert all_of(nodes).read_each(counts, "latest") == [1, 1, 1]
+    assert [node.batches for node in nodes] == [1, 1, 0]
+    # where those two told the same, nobody was asked one call at a time
+    assert [node.count("eth_call") > 3 for node in nodes[:2]] == [liar in (0, 1)] * 2
+    with pytest.raises(NodesDisagree) if liar in (0, 1) else nullcontext():
+        assert all_of(nodes[:2]).read_each(counts, "latest") == [1, 1, 1]
+
+
+def test_many_calls_of_a_node_that_takes_no_batches_or_that_is_alone(
+    nodes: list[FaultyNode], harness: Contract
+) -> None:
+    counts = [harness.functions.count()] * 3
+    alone = over(nodes[0].url)
+    assert alone.read_each([], "latest") == []
+    assert alone.read_each(counts, "latest") == [1, 1, 1]
+    assert (nodes[0].batches, nodes[0].count("eth_call")) == (1, 3)
+    nodes[1].batch_refusal = 400
+    for _ in range(2):
+        assert over(nodes[1].url).read_each(counts, "latest") == [1, 1, 1]
+    assert all_of(nodes[1:]).read_each(counts, "latest") == [1, 1, 1]
+
+
+def test_a_call_among_many_that_reverts_says_so(nodes: list[FaultyNode], harness: Contract) -> None:
+    nodes[0].faults["eth_call"] = once(said({"error": {"code": -32000, "message": "header not found"}}))
+    assert over(nodes[0].url).read_each([harness.functions.count()] * 2, "latest") == [1, 1]  # asked again
+    nodes[0].faults["eth_call"] = said({"error": {"code": 3, "message": "execution reverted", "data": "0x"}})
+    with pytest.raises(Reverted):
+        over(nodes[0].url).read_each([harness.functions.count()] * 2, "latest")
 
 
 def test_the_newest_events_are_witnessed_too(nodes: list[FaultyNode], chain: str) -> None:

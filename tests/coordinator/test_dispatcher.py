@@ -102,9 +102,16 @@ def test_the_nearer_its_end_the_earlier_a_message_is_taken() -> None:
     for left in (7200, 600, 60, 0):
         recorder.now += 10**6
         recorder.dispatcher.dispatch(view, [Action(ActionKind.INFER, view.job_id, ends_in=left)])
-    recorder.dispatch(view, ActionKind.REVEAL, left=30)
     recorder.dispatch(view, ActionKind.SETTLE)
-    assert [message.priority for message in recorder.sent] == [6, 3, 0, 0, 0, 9]
+    assert [message.priority for message in recorder.sent] == [6, 3, 0, 0, 9]
+
+
+def test_seats_that_are_held_come_before_any_that_could_be_taken() -> None:
+    recorder, view = Recorder(), some_view(item_count=1)
+    recorder.dispatcher.dispatch(view, [Action(ActionKind.COMMIT, view.job_id, ends_in=5)])
+    recorder.dispatch(view, ActionKind.REVEAL, left=3000)
+    commit, reveal = recorder.sent
+    assert reveal.priority < tasks.BEGUN <= commit.priority
 
 
 def test_a_real_broker_gives_the_most_urgent_first_and_counts_what_waits(tmp_path: Path) -> None:
@@ -178,13 +185,14 @@ def test_draws_of_strangers_jobs_stand_before_a_reveal_for_a_minute_at_most() ->
     assert max(message.expires or 10**9 for message in recorder.sent) == LONGEST_QUEUED
 
 
+@pytest.mark.parametrize("kind", [ActionKind.REVEAL, ActionKind.DRAW])
 @pytest.mark.parametrize("failing_until", [0, 100, 500, 590])
-def test_a_reveal_that_failed_many_times_is_sent_again_before_its_window_ends(failing_until: int) -> None:
+def test_what_failed_many_times_is_sent_again_before_it_is_too_late(kind: ActionKind, failing_until: int) -> None:
     recorder, view = Recorder(), some_view()
     start, sent_at = recorder.now, []
     for second in range(600):
         recorder.now = start + second
-        if recorder.dispatch(view, ActionKind.REVEAL, left=600 - second):
+        if recorder.dispatch(view, kind, left=600 - second):
             sent_at.append(second)
     # once the node answers or gas is cheap again, three quarters of what was left then are still there
     again = min(second for second in sent_at if second >= failing_until)

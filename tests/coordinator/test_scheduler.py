@@ -335,6 +335,13 @@ def test_what_is_urgent_says_how_long_it_can_wait() -> None:
     assert infer.left is None
 
 
+def test_a_draw_says_how_long_the_chain_still_has_its_seed_as_fast_as_blocks_come() -> None:
+    new = view(NEW)
+    for number, seconds in ((103, 36), (103, 3), (358, 3000)):
+        (draw,) = next_actions(new, me(), clock(new.created_at + seconds, number=number))
+        assert (draw.kind, draw.left) == (K.DRAW, (358 - number) * seconds // (number - 100))
+
+
 def test_a_job_of_more_items_than_can_be_counted_is_left_alone() -> None:
     endless = Job(REQUESTER, 1, terms(item_count=(1 << 40) - 1))
     rules = load(most_items=1 << 50, chunk_depth=4).rules

@@ -75,6 +75,7 @@ def test_a_job_goes_its_way_by_messages_alone(stage: Stage, operator: Operator, 
         until(lambda: has_seat(posted, operator, SeatStatus.SEALED))
         app.send_task(ACT, [job, "reveal"])
         until(lambda: has_seat(posted, operator, SeatStatus.REVEALED))
+        assert operator.roles.signer.pace.seconds(0) > 0, "how long commit and reveal took is what the next seats go by"
         (root,) = operator.roles.signer.view.history(operator.roles.signer.view.sight(posted.job)).revealed
         node = Node(root, 0, 0)
         stage.owner.send(stage.contracts.disputes.demand(posted.job, node, ETHER))
