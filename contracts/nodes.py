@@ -201,8 +201,9 @@ class Nodes(BaseProvider):
         try:
             return node.ask_batch(method, params)
         except Failure as error:
-            node.takes_batches = False
-            log.info("%s: one at a time from now on (%s)", node.shown, type(error).__name__)
+            if _refuses_for_good(error):
+                node.takes_batches = False
+                log.info("%s: one at a time from now on (%s)", node.shown, type(error).__name__)
             return []
 
     def is_connected(self, show_traceback: bool = False) -> bool:
@@ -491,6 +492,13 @@ def _is_limited(answer: Any) -> bool:
     return error.get("code") == 429 or any(
         phrase in message for phrase in ("rate limit", "too many requests", "request limit", "capacity", "slow down")
     )
+
+
+def _refuses_for_good(error: Exception) -> bool:
+    """Whether it is the asking for many at once that a node refuses, not that it is down or busy now."""
+    if isinstance(error, requests.HTTPError) and error.response is not None:
+        return 400 <= error.response.status_code < 500 and error.response.status_code != 429
+    return isinstance(error, ValueError)
 
 
 def _retry_after(error: requests.HTTPError) -> float:

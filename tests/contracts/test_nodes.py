@@ -276,6 +276,20 @@ def test_many_calls_of_a_node_that_takes_no_batches_or_that_is_alone(
     assert all_of(nodes[1:]).read_each(counts, "latest") == [1, 1, 1]
 
 
+@pytest.mark.parametrize(
+    "refusal", [503, 429, 400, 413, "<html>", {"error": {"code": -32600, "message": "no batches here"}}]
+)
+def test_a_node_that_is_busy_is_asked_many_things_at_once_again_and_one_that_never_takes_them_is_not(
+    nodes: list[FaultyNode], harness: Contract, refusal: Answer
+) -> None:
+    endpoint, counts = over(nodes[0].url), [harness.functions.count()] * 3
+    nodes[0].batch_refusal = refusal
+    assert endpoint.read_each(counts, "latest") == [1, 1, 1]
+    nodes[0].batch_refusal, asked = None, nodes[0].batches
+    assert endpoint.read_each(counts, "latest") == [1, 1, 1]
+    assert nodes[0].batches - asked == (1 if refusal in (503, 429) else 0)
+
+
 def test_a_call_among_many_that_reverts_says_so(nodes: list[FaultyNode], harness: Contract) -> None:
     nodes[0].faults["eth_call"] = once(said({"error": {"code": -32000, "message": "header not found"}}))
     assert over(nodes[0].url).read_each([harness.functions.count()] * 2, "latest") == [1, 1]  # asked again
