@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -10,7 +11,7 @@ from numpy.typing import NDArray
 
 from contracts import errors
 from contracts.commitment import Seat, SeatStatus, tag_of
-from contracts.compute_oracle import SeatRef
+from contracts.compute_oracle import ComputeOracle, SeatRef
 from contracts.job import Phase
 from contracts.stake import LANES
 from oracle_worker import duties, salt, settlement
@@ -118,14 +119,13 @@ def test_a_job_that_shares_another_ones_tag_is_left_alone(
     """One in 16 million does by chance; the chain would refuse the commitment as a second one."""
     first, second = drawn(stage, wine, rich), drawn(stage, wine, rich)
     take_one(rich, first, 5)
-    genuine = ChainView._seat_at
+    genuine = ComputeOracle.seats_at
     tag = tag_of(stage.state(second).seed)
 
-    def collide(self: ChainView, sight: Any, worker: Any, lane: int) -> Seat:
-        held = genuine(self, sight, worker, lane)
-        return Seat(held.digest, tag, held.count, held.status)
+    def collide(self: ComputeOracle, worker: Any, lanes: Any, block: int) -> list[Seat]:
+        return [replace(held, tag=tag) for held in genuine(self, worker, lanes, block)]
 
-    monkeypatch.setattr(ChainView, "_seat_at", collide)
+    monkeypatch.setattr(ComputeOracle, "seats_at", collide)
     with pytest.raises(UntoldSeats, match="One job in 16 million"):
         duties.commit(rich.roles.signer, second.job, ROOT)
     assert stage.state(second).granted_seats == 0
