@@ -21,7 +21,7 @@ from oracle_worker.chunks import CHUNK_DEPTH, plan
 from oracle_worker.job_codec import job_to_json
 from oracle_worker.queues import (
     ACT,
-    BEGUN,
+    EARNING,
     EXAMINE,
     INFER,
     MOST_DRAWS,
@@ -155,7 +155,7 @@ class Dispatcher:
             part = draws[start : start + MOST_DRAWS]
             job, *beside = [job_to_json(view.job, view.data_uri) for view, _, _ in part]
             wait = min(self._wait(action, times) for _, action, times in part)
-            self._publish(Message(ACT, (job, ActionKind.DRAW.value, beside), min(wait, LONGEST_QUEUED), BEGUN))
+            self._publish(Message(ACT, (job, ActionKind.DRAW.value, beside), min(wait, LONGEST_QUEUED), EARNING))
             for _, action, often in part:
                 self._sent[(action.job_id, action.kind)] = _Sent(self._clock(), often, action.progress)
                 sent.append(action)
@@ -175,8 +175,8 @@ class Dispatcher:
     def _messages(self, view: JobView, action: Action, wait: float) -> Iterator[Message]:
         job = job_to_json(view.job, view.data_uri)
         priority = priority_of(action.ends_in if action.left is None else action.left)
-        if action.kind not in (ActionKind.INFER, ActionKind.EXAMINE):
-            priority = URGENT if action.kind == ActionKind.REVEAL else max(priority, BEGUN)
+        if action.kind not in (ActionKind.INFER, ActionKind.EXAMINE):  # what the signer does: held seats come first
+            priority = URGENT if action.kind == ActionKind.REVEAL else max(priority, EARNING)
         if action.kind == ActionKind.INFER:
             for chunk in range(plan(view.terms.item_count, self._chunk_depth).count):
                 yield Message(INFER, (job, chunk), wait, priority)

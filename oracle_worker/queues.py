@@ -37,8 +37,8 @@ STEPS = (0, 3, 6, 9)
 """Priorities within a queue; the least is taken first. Each is a list of its own in Redis; memory:// knows none."""
 URGENT = STEPS[0]
 """What stake depends on, a reveal or a move in a dispute: before any seat is taken, those that are held come first."""
-BEGUN = STEPS[1]
-"""What ends something that was begun, a computation, and costs nothing when it is late."""
+EARNING = STEPS[1]
+"""What may earn something, a root that was computed or a draw: in the signer's queue never before what stake depends on."""
 SOON_SECONDS = 60.0
 LATER_SECONDS = 600.0
 _SEPARATOR = ":"

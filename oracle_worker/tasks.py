@@ -21,9 +21,9 @@ from oracle_worker.job_codec import BadMessage, action_to_json, job_from_json
 from oracle_worker.json_log import current_job
 from oracle_worker.queues import (
     ACT,
-    BEGUN,
     COLLECT,
     DISPUTE,
+    EARNING,
     EXAMINE,
     FETCH,
     INFER,
@@ -82,7 +82,7 @@ def _register(app: Any, contexts: Contexts) -> None:
             if isinstance(found, Nothing):
                 _tell(found)
             else:
-                app.send_task(COLLECT, [contexts.compute.seal.close(COLLECT, found)], priority=BEGUN)
+                app.send_task(COLLECT, [contexts.compute.seal.close(COLLECT, found)], priority=EARNING)
 
     def examine(job: object) -> None:
         with _telling(EXAMINE):
@@ -107,7 +107,7 @@ def _register(app: Any, contexts: Contexts) -> None:
             for one in found.waiting:
                 app.send_task(*((EXAMINE, [job]) if one is None else (INFER, [job, one])))
             if found.report is not None:
-                app.send_task(UNAVAILABLE, [contexts.compute.seal.close(UNAVAILABLE, found.report)], priority=BEGUN)
+                app.send_task(UNAVAILABLE, [contexts.compute.seal.close(UNAVAILABLE, found.report)], priority=EARNING)
             if found.failure is not None:
                 raise found.failure
             return None

@@ -111,7 +111,7 @@ def test_seats_that_are_held_come_before_any_that_could_be_taken() -> None:
     recorder.dispatcher.dispatch(view, [Action(ActionKind.COMMIT, view.job_id, ends_in=5)])
     recorder.dispatch(view, ActionKind.REVEAL, left=3000)
     commit, reveal = recorder.sent
-    assert reveal.priority < tasks.BEGUN <= commit.priority
+    assert reveal.priority < tasks.EARNING <= commit.priority
 
 
 def test_a_real_broker_gives_the_most_urgent_first_and_counts_what_waits(tmp_path: Path) -> None:
